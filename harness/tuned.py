@@ -1,0 +1,261 @@
+"""A backbone with slots: the one module that training, decoding and counting see, for every method.
+
+Slots hold trained tensors. While a `Tuned` is attached, hooks at the method's points route each row of the batch to
+its slot: rows stand sorted by slot, the same number for each. One slot is the plain case of the same code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from featherbench.methods.base import Anatomy, Method, Point, Probe, Tensors
+
+ATTENTION = "featherbench"
+"""Name of our attention function in transformers; every backbone is loaded with it"""
+
+
+def _full_mask(*args: Any, **kwargs: Any) -> Tensor | None:
+    """Return transformers' own boolean mask, always spelled out: prefixes are put in front of it."""
+    return sdpa_mask(*args, **{**kwargs, "allow_is_causal_skip": False})
+
+
+def _attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """SDPA with a slot's keys and values in front. They come after the cache, so they are never stored in it."""
+    prefix = module.__dict__.get("featherbench_prefix")
+    if prefix is not None:
+        keys, values, visible = prefix(query.shape[0])
+        key, value = torch.cat([keys.to(key.dtype), key], 2), torch.cat([values.to(value.dtype), value], 2)
+        seen = visible[:, None, None, :].expand(-1, 1, query.shape[2], -1)
+        assert attention_mask is not None
+        attention_mask = torch.cat([seen, attention_mask.expand(query.shape[0], -1, -1, -1)], 3)
+    return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+
+
+AttentionInterface.register(ATTENTION, _attention)
+AttentionMaskInterface.register(ATTENTION, _full_mask)
+
+
+class Slot(nn.Module):
+    """The trained tensors of one method on one backbone."""
+
+    def __init__(self, method: Method, config: Any, trained: Tensors, unfrozen: Tensors) -> None:
+        super().__init__()
+        self.method, self.config = method, config
+        self.trained = nn.ParameterDict({k: nn.Parameter(v.detach().clone()) for k, v in trained.items()})
+        # parameter names must not hold dots
+        self.unfrozen = nn.ParameterDict(
+            {k.replace(".", "/"): nn.Parameter(v.detach().clone()) for k, v in unfrozen.items()}
+        )
+
+    def stored(self) -> dict[str, Tensor]:
+        """Return the collapsed tensors that points read; differentiable."""
+        return dict(self.method.stored(self.config, dict(self.trained.items())))
+
+    def weights(self) -> dict[str, nn.Parameter]:
+        """Return the private copies of backbone weights by their qualified names."""
+        return {k.replace("/", "."): v for k, v in self.unfrozen.items()}
+
+    def delta(self) -> dict[str, Tensor]:
+        """Return what a user keeps after tuning: stored tensors and private weights, detached, on the CPU."""
+        kept = {f"stored.{k}": v for k, v in self.stored().items()} | {f"weight.{k}": v for k, v in self.weights().items()}
+        return {k: v.detach().cpu().contiguous() for k, v in kept.items()}
+
+
+class CollapsedSlot(Slot):
+    """A slot read back from a delta: it holds the stored form only."""
+
+    def __init__(self, method: Method, config: Any, delta: Tensors) -> None:
+        split = {
+            kind: {k.removeprefix(kind): v for k, v in delta.items() if k.startswith(kind)} for kind in ("stored.", "weight.")
+        }
+        super().__init__(method, config, split["stored."], split["weight."])
+
+    def stored(self) -> dict[str, Tensor]:
+        """Return the tensors as they were saved."""
+        return dict(self.trained.items())
+
+
+def new_slot(
+    method: Method, config: Any, anatomy: Anatomy, backbone: nn.Module, seed: int, probe: Probe | None = None
+) -> Slot:
+    """Initialise a slot from its own random stream; the same seed gives the same tensors on every machine."""
+    parameters = dict(backbone.named_parameters())
+    like = next(iter(parameters.values()))
+    trained = method.init(anatomy, config, torch.Generator().manual_seed(seed), probe)
+    slot = Slot(method, config, trained, {name: parameters[name] for name in method.unfrozen(anatomy, config)})
+    return slot.to(device=like.device, dtype=like.dtype)
+
+
+@dataclass
+class BatchRows:
+    """The `Rows` of the contract."""
+
+    sizes: Tensor
+    virtual: Tensor
+
+
+class Tuned(nn.Module):
+    """A frozen backbone and S slots of one method whose configurations differ in the size field at most."""
+
+    def __init__(self, backbone: Any, anatomy: Anatomy, slots: Sequence[Slot]) -> None:
+        super().__init__()
+        first = slots[0]
+        self.method, self.anatomy = first.method, anatomy
+        self.slots = nn.ModuleList(slots)
+        self.__dict__["backbone"] = backbone.eval().requires_grad_(False)  # shared: not a submodule, never trained
+        self.points = self.method.points(anatomy, first.config)
+        if len(slots) > 1 and first.unfrozen:
+            raise ValueError(f"{self.method.name} trains private copies of backbone weights; it cannot share a pack")
+        field = self.method.size_field
+        if len({dataclasses.replace(s.config, **({field: 0} if field else {})) for s in slots}) > 1:
+            raise ValueError("the configurations of a pack may differ in the size field only")
+        sizes = [getattr(s.config, field) if field else 0 for s in slots]
+        offsets = [self.method.offset(s.config) for s in slots]
+        self.register_buffer("sizes", torch.tensor(sizes, device=backbone.device), persistent=False)
+        self.register_buffer("offsets", torch.tensor(offsets, device=backbone.device), persistent=False)
+
+    def _stacked(self) -> dict[str, Tensor]:
+        """Return the slots' stored tensors [S, ...], padded with zeros to the largest of the pack."""
+        each = [slot.stored() for slot in self.slots]  # type: ignore[operator]
+        return {name: _stack([tensors[name] for tensors in each]) for name in each[0]}
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Make the backbone the tuned model: hooks at the points, private weights in place, positions shifted.
+
+        The stored tensors are computed once, on entry. On leaving, the backbone is as it was before.
+        """
+        stored = self._stacked()
+        rows = BatchRows(sizes=self.sizes, virtual=torch.empty(0))
+        num_slots = len(self.slots)
+        modules = dict(self.backbone.named_modules())
+        embeds = modules[self.anatomy.at("embeds")[0].module]
+        apply, config = self.method.apply, self.slots[0].config
+
+        def by_slot(x: Tensor) -> Tensor:
+            return x.unflatten(0, (num_slots, -1))
+
+        def note_virtual_tokens(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            ids = args[0]
+            rows.virtual = by_slot((ids - self.anatomy.vocab_size).clamp(min=-1))
+            return (ids.clamp(max=self.anatomy.vocab_size - 1), *args[1:])
+
+        def shift_positions(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+            positions = kwargs["position_ids"]
+            shift = self.offsets.repeat_interleave(kwargs["input_ids"].shape[0] // num_slots)
+            return args, {**kwargs, "position_ids": positions + shift[:, None]}
+
+        def edit(point: Point) -> Any:
+            def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+                assert apply is not None
+                y = output[0] if isinstance(output, tuple) else output
+                start, stop = point.columns or (0, y.shape[-1])
+                part = by_slot(y[..., start:stop])
+                x = by_slot(args[0]) if point.kind == "linear" else part
+                new = apply(point, config, stored, rows, x, part).flatten(0, 1).to(y.dtype)
+                if point.columns:
+                    new = torch.cat([y[..., :start], new, y[..., stop:]], -1)
+                return (new, *output[1:]) if isinstance(output, tuple) else new
+
+            return hook
+
+        def prefix_of(point: Point) -> Any:
+            assert apply is not None
+            empty = torch.empty(0)
+            keys, values, visible = apply(point, config, stored, rows, empty, empty)
+
+            def rows_of(num_rows: int) -> tuple[Tensor, Tensor, Tensor]:
+                """Return every row's keys, values [R, kv_heads, L, head_dim] and visible [R, L]."""
+                n = num_rows // num_slots
+                return tuple(t.repeat_interleave(n, 0) if n > 1 else t for t in (keys, values, visible))  # type: ignore[return-value]
+
+            return rows_of
+
+        with ExitStack() as stack:
+            stack.enter_context(_weights_in_place(self.backbone, self.slots[0].weights()))  # type: ignore[operator]
+            stack.callback(embeds.register_forward_pre_hook(note_virtual_tokens).remove)
+            base = self.backbone.base_model
+            stack.callback(base.register_forward_pre_hook(shift_positions, with_kwargs=True).remove)
+            for point in self.points:
+                module = modules[point.module]
+                if point.kind == "attention":
+                    module.__dict__["featherbench_prefix"] = prefix_of(point)
+                    stack.callback(module.__dict__.pop, "featherbench_prefix")
+                else:
+                    stack.callback(module.register_forward_hook(edit(point)).remove)
+            yield
+
+    def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the summed loss and the number of target tokens of each slot, both [S].
+
+        batch: input_ids [R, T] with virtual tokens as ids from the vocabulary size on, attention_mask, position_ids
+        and labels [R, T]; label -100 where there is no loss. Rows sorted by slot.
+        """
+        with self.attached():
+            return self._loss(batch)
+
+    def _loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        logits, targets, slots = self._target_logits(batch)
+        losses = nn.functional.cross_entropy(logits.float() if logits.dtype != torch.float64 else logits, targets, reduction="none")
+        sums = losses.new_zeros(len(self.slots)).index_add(0, slots, losses)
+        return sums, torch.bincount(slots, minlength=len(self.slots))
+
+    def _target_logits(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logits [M, vocabulary] before each of the M target tokens, the tokens [M] and their slots [M]."""
+        inputs = {k: batch[k] for k in ("input_ids", "attention_mask", "position_ids")}
+        hidden = self.backbone.base_model(**inputs, use_cache=False).last_hidden_state
+        labels = batch["labels"][:, 1:]
+        wanted = labels >= 0
+        num_rows = labels.shape[0] // len(self.slots)
+        slot_of_row = torch.arange(labels.shape[0], device=labels.device) // num_rows
+        logits = self.backbone.get_output_embeddings()(hidden[:, :-1][wanted])
+        return logits, labels[wanted], slot_of_row[:, None].expand_as(labels)[wanted]
+
+    def logits(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return all logits [R, T, vocabulary] without a cache; for tests and probes."""
+        inputs = {k: batch[k] for k in ("input_ids", "attention_mask", "position_ids")}
+        with self.attached():
+            return self.backbone(**inputs, use_cache=False).logits
+
+
+def _stack(tensors: Sequence[Tensor]) -> Tensor:
+    """Stack tensors of equal rank [S, ...], zero-padded at the end of each axis."""
+    shape = [max(sizes) for sizes in zip(*(t.shape for t in tensors), strict=True)]
+
+    def padded(t: Tensor) -> Tensor:
+        pad = [n for have, want in zip(reversed(t.shape), reversed(shape), strict=True) for n in (0, want - have)]
+        return nn.functional.pad(t, pad) if any(pad) else t
+
+    return torch.stack([padded(t) for t in tensors])
+
+
+@contextmanager
+def _weights_in_place(backbone: nn.Module, private: Mapping[str, nn.Parameter]) -> Iterator[None]:
+    """Put private copies where the backbone's own weights stand, tied places included, and take them out again."""
+    own = {name: p for name, p in backbone.named_parameters() if name in private}
+    private_of = {id(p): private[name] for name, p in own.items()}
+    places = [
+        (module, key, parameter)
+        for module in (backbone.modules() if private else ())
+        for key, parameter in module._parameters.items()
+        if id(parameter) in private_of
+    ]
+    try:
+        for module, key, parameter in places:
+            module._parameters[key] = private_of[id(parameter)]
+        yield
+    finally:
+        for module, key, parameter in places:
+            module._parameters[key] = parameter
