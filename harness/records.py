@@ -1,0 +1,202 @@
+"""Everything that crosses a stage: plain frozen records, equal when their content is equal. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+PROTOCOL = 1
+"""Version of the evaluation protocol; part of every trial id"""
+
+Precision = Literal["float32", "bfloat16", "float64"]
+Phase = Literal["search", "final"]
+WordsAs = Literal["none", "text", "init"]
+Status = Literal["ok", "diverged", "failed"]
+
+
+class Record(BaseModel):
+    """Frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+def content_hash(content: Any, digits: int = 12) -> str:
+    """Return the first hex digits of the SHA-256 of the canonical JSON of `content`."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:digits]
+
+
+class Subset(Record):
+    """Which pairs or items of a split a trial uses; the index list itself is kept in the store by its hash."""
+
+    name: str
+    """E.g. "train", "train100.final0", "validation30.final0", "test64" """
+    split: Literal["train", "validation", "test"]
+    size: int | None = None
+    """Pairs (train, validation) or items (test); None: all"""
+    draw: str | None = None
+    """E.g. "final0" or "search0": which random subset; None when it is not a low-data draw"""
+    sha256: str
+    """Of the index list"""
+
+
+class Settings(Record):
+    """How every trial of a cell is trained; equal for all methods."""
+
+    batch_size: int = 8
+    """Training pairs per optimiser step"""
+    evaluations: int = 4
+    """Number of validation-loss evaluations after step 0, evenly spread; the best one's weights are kept"""
+    warmup_steps: int = 0
+    clip: float = 1.0
+    """Largest global gradient norm"""
+    patience: int | None = None
+    """Stop after this many evaluations without a better validation loss; None: run the schedule to its end"""
+
+
+class DecodingSettings(Record):
+    """How every output is decoded; equal for all methods."""
+
+    beams: int
+    max_new_tokens: int
+    length_penalty: float
+
+
+class Trial(Record):
+    """One training run. Every field changes the number, so every field is part of the id."""
+
+    protocol: int = PROTOCOL
+    backbone: str
+    backbone_sha256: str
+    """Of weights and tokenizer"""
+    method: str
+    method_version: int
+    config: dict[str, Any]
+    """The method's own configuration, complete"""
+    learning_rate: float
+    weight_decay: float
+    steps: int
+    """Optimiser steps"""
+    task: str
+    task_version: int
+    train: Subset
+    validation: Subset
+    evaluate: Subset
+    """Items that are decoded and scored: validation items while searching, test items in the final phase"""
+    settings: Settings
+    decoding: DecodingSettings
+    words: str
+    """The task words, or empty"""
+    words_as: WordsAs
+    seed: int
+    precision: Precision
+
+    @property
+    def id(self) -> str:
+        """Twelve hex digits; equal trials share an id."""
+        return content_hash(self.model_dump(mode="json"))
+
+
+class Cell(Record):
+    """All trials that estimate one number of a report."""
+
+    row: str
+    """Label of the row, unique within the plan"""
+    backbone: str
+    task: str
+    size: int | None
+    """Training pairs; None: the whole training split"""
+    method: str
+    budget: float | None = None
+    """Stored parameters as a share of the backbone, if the size was solved for"""
+    fixed: dict[str, Any]
+    """Everything else that all trials of the cell share; part of the id"""
+
+    @property
+    def id(self) -> str:
+        """Twelve hex digits; equal cells share an id, also across plans."""
+        return content_hash(self.model_dump(mode="json"))
+
+    @property
+    def label(self) -> str:
+        """Readable name."""
+        return f"{self.backbone}/{self.task}/{self.size or 'full'}/{self.row}"
+
+
+class Place(Record):
+    """Where a trial stands in the design; a trial fills it once its configuration is known."""
+
+    cell: str
+    phase: Phase
+    number: int
+
+
+class CurvePoint(Record):
+    """One value of a training curve."""
+
+    step: int
+    name: Literal["train_loss", "validation_loss", "gradient_norm", "learning_rate"]
+    value: float
+
+
+class Prediction(Record):
+    """The output for one item."""
+
+    item: int
+    """Row of the split's examples"""
+    text: str
+    truncated: bool
+    """True if the output reached the length limit without an end mark"""
+
+
+class ScoreValue(Record):
+    """One official score over all items of `subset`."""
+
+    metric: str
+    subset: str
+    """"all", or "seen=unseen" and the like: a tag and its value"""
+    value: float | None
+    """None when the score could not be computed; never NaN"""
+    signature: str
+    """Scorer, version, options, item and reference counts; or the reason why there is no value"""
+
+
+class Cost(Record):
+    """What the trial took. Bytes and seconds are measured, FLOPs are computed (harness/cost.py)."""
+
+    trained_parameters: int
+    stored_parameters: int
+    total_parameters: int
+    stored_bytes: int
+    steps: int
+    train_tokens: int
+    train_seconds: float
+    decode_seconds: float
+    seconds: float
+    tokens_per_second: float
+    train_flops: float
+    decode_flops: float
+    train_peak_bytes: int
+    decode_peak_bytes: int
+    device: str
+
+
+class Result(Record):
+    """What a worker returns for one trial."""
+
+    trial_id: str
+    status: Status
+    cause: str | None = None
+    """For failed and diverged trials: what happened, with the traceback's end"""
+    scores: tuple[ScoreValue, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
+    best_step: int | None = None
+    cost: Cost | None = None
+    delta: str | None = None
+    """Path of the delta below the artifact root"""
+    delta_sha256: str | None = None
+    provenance: dict[str, Any] = {}
