@@ -1,0 +1,28 @@
+"""TASKS: the table of all tasks. A new task is one file and one line here."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+from featherbench.tasks.base import Task
+from featherbench.tasks.e2e import E2E, E2E_PAPER
+from featherbench.tasks.places import PLACES
+
+BUILT_IN: tuple[Task, ...] = (PLACES, E2E, E2E_PAPER)
+
+
+def _table() -> dict[str, Task]:
+    """Return the built-in tasks and those of the entry-point group featherbench.tasks, by name.
+
+    Raises: ValueError if two tasks share a name.
+    """
+    plugins = [entry.load() for entry in entry_points(group="featherbench.tasks")]
+    table: dict[str, Task] = {}
+    for task in (*BUILT_IN, *plugins):
+        if task.name in table:
+            raise ValueError(f"two tasks are named {task.name!r}; rename the plug-in's")
+        table[task.name] = task
+    return table
+
+
+TASKS = _table()

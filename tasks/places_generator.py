@@ -1721,7 +1721,7 @@ def noun_phrase(rng: Random, category: Category, facts: Sequence[Fact], called: 
     Raises: Misfit if a position in the phrase would be filled twice.
     """
     said: dict[str, list[str]] = {slot: [] for slot in ("before", "at", "was", "now", "ing", "has")}
-    clauses = []
+    clauses: list[Fact] = []
     for fact in facts:
         if clauses or rng.random() < 0.2:
             clauses.append(fact)

