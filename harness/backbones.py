@@ -129,20 +129,20 @@ def _convert(name: str, package: Packaged, folder: Path, say: Callable[[str], No
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _hashed_files(folder: Path) -> list[Path]:
-    names = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "tokenizer.model")
-    return sorted([*folder.glob("*.safetensors"), *(folder / n for n in names if (folder / n).exists())])
-
-
 def _write_fingerprint(folder: Path) -> None:
     (folder / "fingerprint.json").write_text(json.dumps({"sha256": _content_sha256(folder)}))
 
 
 def _content_sha256(folder: Path) -> str:
+    """Hash weights, tokenizer and configuration; not which version of transformers wrote them."""
+    names = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer.model")
     total = hashlib.sha256()
-    for path in _hashed_files(folder):
+    for path in sorted([*folder.glob("*.safetensors"), *(folder / n for n in names if (folder / n).exists())]):
         with path.open("rb") as file:
             total.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    config = json.loads((folder / "config.json").read_text())
+    config.pop("transformers_version", None)
+    total.update(json.dumps(config, sort_keys=True).encode())
     return total.hexdigest()
 
 

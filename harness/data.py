@@ -1,0 +1,81 @@
+"""From a trial's subsets to pairs and items; the index lists are recomputed anywhere and checked by their hash."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from featherbench.harness.records import Subset, content_hash
+from featherbench.tasks.base import Example
+from featherbench.tasks.files import DataError
+from featherbench.tasks.load import Pair, all_pairs, load, low_data_pairs, low_data_validation, random_items
+
+
+def indices(task: str, split: str, size: int | None, draw: str | None) -> list[Any]:
+    """Return the index list of a subset: pairs for train and validation, items for test.
+
+    Raises: DataError if there is not enough data.
+    """
+    examples = load(task, split)
+    if split == "test":
+        return list(range(len(examples))) if size is None else random_items(examples, size)
+    if size is None:
+        return [list(pair) for pair in all_pairs(examples)]
+    if split == "validation":
+        return [list(pair) for pair in low_data_validation(examples, size, draw or "")]
+    if draw is None:
+        raise AssertionError("a part of the training split needs a draw")
+    return [list(pair) for pair in low_data_pairs(examples, size, draw)]
+
+
+def subset(task: str, split: Any, size: int | None = None, draw: str | None = None) -> Subset:
+    """Return the subset's record with the hash of its index list."""
+    name = split + (str(size) if size else "") + (f".{draw}" if draw else "")
+    return Subset(name=name, split=split, size=size, draw=draw, sha256=content_hash(indices(task, split, size, draw), 64))
+
+
+def checked_indices(task: str, wanted: Subset) -> list[Any]:
+    """Return the index list of a subset after checking that it is the planned one."""
+    found = indices(task, wanted.split, wanted.size, wanted.draw)
+    if content_hash(found, 64) != wanted.sha256:
+        raise DataError(f"{task} {wanted.name}: the index list here differs from the planned one; are the data the same?")
+    return found
+
+
+def pairs(task: str, wanted: Subset) -> list[tuple[str, str]]:
+    """Return (source, target) texts of a training or validation subset."""
+    examples = load(task, wanted.split)
+    found: list[Pair] = checked_indices(task, wanted)
+    return [(examples[item].source, examples[item].references[reference]) for item, reference in found]
+
+
+def items(task: str, wanted: Subset) -> list[int]:
+    """Return the distinct items of a subset, in file order."""
+    found = checked_indices(task, wanted)
+    return sorted({i if isinstance(i, int) else i[0] for i in found})
+
+
+def references(task: str, wanted: Subset) -> dict[int, Example]:
+    """Return item -> what its output is scored against: one reference where the subset has only one, else all."""
+    examples = load(task, wanted.split)
+    chosen: dict[int, list[int]] = {}
+    for entry in checked_indices(task, wanted):
+        item, reference = (entry, None) if isinstance(entry, int) else entry
+        chosen.setdefault(item, []).extend(range(len(examples[item].references)) if reference is None else [reference])
+    return {
+        item: Example(
+            source=examples[item].source,
+            references=tuple(examples[item].references[r] for r in kept),
+            tags=examples[item].tags,
+        )
+        for item, kept in chosen.items()
+    }
+
+
+def tag_groups(examples: Sequence[Example]) -> dict[str, list[int]]:
+    """Return subset name -> positions: "all", and for the tag "seen" one group a value."""
+    groups: dict[str, list[int]] = {"all": list(range(len(examples)))}
+    for position, example in enumerate(examples):
+        if "seen" in example.tags:
+            groups.setdefault(f"seen={example.tags['seen']}", []).append(position)
+    return groups

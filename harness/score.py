@@ -1,0 +1,35 @@
+"""Predictions -> official scores. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from featherbench.harness.data import tag_groups
+from featherbench.harness.records import Prediction, ScoreValue
+from featherbench.tasks import TASKS
+from featherbench.tasks.base import Example
+
+
+def score(task: str, predictions: Sequence[Prediction], examples: Mapping[int, Example]) -> list[ScoreValue]:
+    """Return every official score of the task, over all items and over seen and unseen ones.
+
+    A scorer that fails gives a score without a value, with the reason; NaN never enters a score.
+    Raises: ValueError if predictions and items are not the same set.
+    """
+    if [p.item for p in predictions] != list(examples):
+        raise ValueError(f"{len(predictions)} predictions do not match the {len(examples)} items one to one.")
+    golds = list(examples.values())
+    found = []
+    for metric in TASKS[task].scores:
+        for subset, members in tag_groups(golds).items():
+            outputs, references = [predictions[i].text for i in members], [golds[i].references for i in members]
+            value: float | None
+            try:
+                value, signature = metric.corpus(outputs, references), metric.signature(references)
+                if not math.isfinite(value):
+                    value, signature = None, f"not finite; {signature}"
+            except Exception as error:
+                value, signature = None, f"{type(error).__name__}: {error}"
+            found.append(ScoreValue(metric=metric.name, subset=subset, value=value, signature=signature))
+    return found

@@ -1,0 +1,303 @@
+"""One trial from record to result: train -> decode -> score. Workers keep backbones loaded and write no database."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import torch
+from pydantic import TypeAdapter
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from featherbench.harness import backbones, data
+from featherbench.harness.cost import forward_flops, peak_bytes, reset_peak, train_flops
+from featherbench.harness.counts import count
+from featherbench.harness.decode import decode
+from featherbench.harness.records import Cost, Prediction, Result, Trial
+from featherbench.harness.score import score
+from featherbench.harness.text import Encoder, decoding_batch
+from featherbench.harness.train import Training, train
+from featherbench.harness.tuned import CollapsedSlot, Slot, Tuned, new_slot
+from featherbench.methods import METHODS, UNTUNED
+from featherbench.methods.base import Method
+from featherbench.tasks import TASKS
+from featherbench.tasks.load import load as load_examples
+
+Progress = Callable[[str, int, int], None]
+"""(stage, done, total)"""
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
+"""Precision -> dtype of the weights; bfloat16 keeps float32 weights and computes under autocast"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """How trials are run here; changes no number beyond rounding, so it is no part of a trial."""
+
+    artifacts: str
+    """fsspec URL or folder for deltas"""
+    scratch: str
+    """Local folder for checkpoints"""
+    keep_deltas: bool = True
+    micro_batch: int | None = None
+    """Pairs per forward pass; None: the whole batch"""
+    decode_batch: int = 16
+    checkpoint_seconds: float = 60.0
+
+
+def method_of(name: str) -> Method:
+    """Return a method or the untuned baseline by name."""
+    return UNTUNED if name == UNTUNED.name else METHODS[name]
+
+
+def config_of(trial: Trial) -> Any:
+    """Return the method's configuration of a trial."""
+    return TypeAdapter(method_of(trial.method).config).validate_python(trial.config)
+
+
+class WordsProbe:
+    """The frozen backbone's view of the task words: the `Probe` of the contract."""
+
+    def __init__(self, backbone: backbones.Backbone, words: str) -> None:
+        self._backbone = backbone
+        self._ids = backbone.tokenizer(f" {words}", add_special_tokens=False)["input_ids"]
+
+    def _fitted(self, length: int) -> list[int]:
+        return (self._ids * (length // len(self._ids) + 1))[:length]
+
+    @torch.no_grad()
+    def keys_values(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the activations [L, layers, kv_heads, head_dim] of the words, repeated or cut to `length` tokens."""
+        batch = decoding_batch([self._fitted(length)], 0, self._backbone.model.device)
+        cache_ = self._backbone.model(**batch, use_cache=True).past_key_values
+        pairs = [(layer.keys, layer.values) for layer in cache_.layers]  # each [1, kv_heads, L, head_dim]
+        keys, values = (torch.stack([pair[i][0] for pair in pairs]).permute(2, 0, 1, 3) for i in (0, 1))
+        return keys.float().cpu(), values.float().cpu()
+
+    @torch.no_grad()
+    def embeddings(self, length: int) -> torch.Tensor:
+        """Return the words' input embeddings [L, d], repeated or cut to `length` tokens."""
+        table = self._backbone.model.get_input_embeddings().weight
+        return table[torch.tensor(self._fitted(length), device=table.device)].float().cpu()
+
+
+_loaded: dict[tuple[str, str, str], backbones.Backbone] = {}
+
+
+def backbone_for(trial: Trial, device: str) -> backbones.Backbone:
+    """Return the trial's backbone, kept loaded until another one is needed."""
+    key = (trial.backbone, trial.precision, device)
+    if key not in _loaded:
+        _loaded.clear()
+        if backbones.fingerprint(trial.backbone) != trial.backbone_sha256:
+            raise backbones.BackboneError(f"{trial.backbone} here is not the planned one (another sha256).")
+        _loaded[key] = backbones.load(trial.backbone, DTYPES[trial.precision], device)
+    return _loaded[key]
+
+
+def encoder_for(trial: Trial, backbone: backbones.Backbone) -> Encoder:
+    """Return the trial's linearisation."""
+    words = trial.words if trial.words_as == "text" else ""
+    return Encoder(backbone=backbone, method=method_of(trial.method), config=config_of(trial), words=words)
+
+
+def run_trial(trial: Trial, engine: Engine, on_progress: Progress = lambda stage, done, total: None) -> Result:
+    """Train, decode and score one trial. Whatever goes wrong becomes a result with status failed and its cause."""
+    try:
+        return _run(trial, engine, on_progress)
+    except torch.OutOfMemoryError as error:
+        _loaded.clear()
+        torch.cuda.empty_cache()
+        return Result(trial_id=trial.id, status="failed", cause=f"out of memory: {error}", provenance=provenance())
+    except Exception as error:
+        where = "".join(traceback.format_exception(error)[-3:])
+        return Result(trial_id=trial.id, status="failed", cause=f"{type(error).__name__}: {error}\n{where}", provenance=provenance())
+
+
+def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
+    started = time.monotonic()
+    torch.manual_seed(trial.seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    backbone = backbone_for(trial, device)
+    method, config, encoder = method_of(trial.method), config_of(trial), encoder_for(trial, backbone)
+    if reason := method.refuses(backbone.anatomy, config):
+        raise ValueError(f"{method.name} refuses: {reason}")
+    probe = WordsProbe(backbone, trial.words) if trial.words_as == "init" else None
+    slot = new_slot(method, config, backbone.anatomy, backbone.model, trial.seed, probe)
+    tuned = Tuned(backbone.model, backbone.anatomy, [slot]).to(device)
+
+    def encoded(texts: list[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
+        return [(encoder.prompt(source), encoder.target(target)) for source, target in texts]
+
+    train_pairs = encoded(data.pairs(trial.task, trial.train))
+    folder = Path(engine.scratch) / "checkpoints" / trial.id
+    reset_peak(device)
+    training = train(
+        tuned,
+        train_pairs,
+        encoded(data.pairs(trial.task, trial.validation)),
+        learning_rate=trial.learning_rate,
+        weight_decay=trial.weight_decay,
+        steps=trial.steps,
+        settings=trial.settings,
+        seed=trial.seed,
+        precision=trial.precision,
+        pad=backbone.end,
+        micro_batch=engine.micro_batch,
+        checkpoint=folder,
+        checkpoint_seconds=engine.checkpoint_seconds,
+        on_progress=lambda done, total: on_progress("training", done, total),
+    )
+    train_peak = peak_bytes(device)
+    reset_peak(device)
+    decode_started = time.monotonic()
+    predictions = decode_items(trial, engine, tuned, encoder, on_progress)
+    decode_seconds = time.monotonic() - decode_started
+    decode_peak = peak_bytes(device)
+    delta = slot.delta() if trial.method != UNTUNED.name else {}
+    blob = save_tensors(delta, {"trial": trial.id, "method": trial.method, "config": json.dumps(trial.config)})
+    kept = _keep(blob, trial, engine) if delta and engine.keep_deltas else None
+    counts = count(method, config, backbone.anatomy)
+    lengths = [len(p) + len(t) for p, t in train_pairs] or [1]
+    targets = sum(len(t) for _, t in train_pairs) / max(1, sum(lengths))
+    prompts = [len(encoder.prompt(s.source)) for s in data.references(trial.task, trial.evaluate).values()]
+    outputs = [len(encoder.ids(p.text)) + 1 for p in predictions]
+    context = sum(n * n for n in lengths) / sum(lengths) / 2 + method.offset(config)
+    cost = Cost(
+        trained_parameters=counts.trained,
+        stored_parameters=counts.stored,
+        total_parameters=counts.total,
+        stored_bytes=len(blob) if delta else 0,
+        steps=training.step,
+        train_tokens=training.tokens,
+        train_seconds=training.seconds,
+        decode_seconds=decode_seconds,
+        seconds=time.monotonic() - started,
+        tokens_per_second=training.tokens / training.seconds if training.seconds else 0.0,
+        train_flops=train_flops(
+            backbone.anatomy, method, config, training.tokens, context, round(training.tokens * targets)
+        )
+        if training.step
+        else 0.0,
+        decode_flops=forward_flops(backbone.anatomy, sum(prompts), max(prompts) / 2, len(prompts))
+        + trial.decoding.beams * forward_flops(backbone.anatomy, sum(outputs), max(prompts) + max(outputs) / 2),
+        train_peak_bytes=train_peak,
+        decode_peak_bytes=decode_peak,
+        device=_device_name(device),
+    )
+    scores = score(trial.task, predictions, data.references(trial.task, trial.evaluate))
+    shutil.rmtree(folder, ignore_errors=True)
+    return Result(
+        trial_id=trial.id,
+        status="diverged" if training.diverged else "ok",
+        cause=training.diverged,
+        scores=tuple(scores),
+        curve=tuple(training.curve),
+        predictions=tuple(predictions),
+        best_step=training.best_step,
+        cost=cost,
+        delta=kept,
+        delta_sha256=hashlib.sha256(blob).hexdigest() if kept else None,
+        provenance=provenance(),
+    )
+
+
+def decode_items(
+    trial: Trial, engine: Engine, tuned: Tuned, encoder: Encoder, on_progress: Progress
+) -> list[Prediction]:
+    """Decode the trial's evaluation items; only sources are read here."""
+    examples = load_examples(trial.task, trial.evaluate.split)
+    sources = [(item, examples[item].source) for item in data.items(trial.task, trial.evaluate)]
+    return decode(
+        tuned,
+        encoder,
+        sources,
+        trial.decoding,
+        engine.decode_batch,
+        lambda done, total: on_progress("decoding", done, total),
+    )
+
+
+def _keep(blob: bytes, trial: Trial, engine: Engine) -> str:
+    """Write the delta below the artifact root, whole or not at all; return its path there."""
+    name = f"deltas/{trial.id}.safetensors"
+    fs, root = fsspec.core.url_to_fs(engine.artifacts)
+    fs.makedirs(f"{root}/deltas", exist_ok=True)
+    fs.pipe_file(f"{root}/{name}.part", blob)
+    fs.mv(f"{root}/{name}.part", f"{root}/{name}")
+    return name
+
+
+def read_delta(trial: Trial, artifacts: str, path: str, sha256: str) -> Slot:
+    """Return the tuned slot that a trial left behind.
+
+    Raises: ValueError if the file is not the one that was stored.
+    """
+    fs, root = fsspec.core.url_to_fs(artifacts)
+    blob = fs.cat_file(f"{root}/{path}")
+    found = hashlib.sha256(blob).hexdigest()
+    if found != sha256:
+        raise ValueError(f"{path} is damaged: expected sha256 {sha256}, found {found}.")
+    return CollapsedSlot(method_of(trial.method), config_of(trial), load_tensors(blob))
+
+
+def tuned_from_delta(trial: Trial, artifacts: str, path: str | None, sha256: str | None) -> tuple[Tuned, Encoder]:
+    """Return the tuned model of a finished trial and its linearisation."""
+    backbone = backbone_for(trial, "cuda" if torch.cuda.is_available() else "cpu")
+    if path is None and trial.method != UNTUNED.name:
+        raise ValueError(f"trial {trial.id} kept no delta; only final trials do.")
+    if path is None:
+        slot = new_slot(UNTUNED, config_of(trial), backbone.anatomy, backbone.model, 0)
+    else:
+        slot = read_delta(trial, artifacts, path, sha256 or "").to(backbone.model.device, backbone.model.dtype)
+    return Tuned(backbone.model, backbone.anatomy, [slot]).to(backbone.model.device), encoder_for(trial, backbone)
+
+
+def _device_name(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+@cache
+def provenance() -> dict[str, Any]:
+    """Return versions, commit and hardware; what a reader needs to judge a number."""
+    packages = ("featherbench", "torch", "transformers", "tokenizers", "datasets", "ray", "optuna", "sacrebleu", "numpy")
+    commit, dirty = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    return {
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in packages},
+        "git_commit": commit,
+        "git_dirty": bool(dirty) if commit else None,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpus": os.cpu_count(),
+        "device": _device_name("cuda" if torch.cuda.is_available() else "cpu"),
+        "cuda": torch.version.cuda,
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """Return git's answer about the checkout that holds this file, or None outside one."""
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+__all__ = ["Engine", "Training", "run_trial", "tuned_from_delta"]

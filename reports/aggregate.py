@@ -1,0 +1,364 @@
+"""Runs of the final phase -> boards of summaries: one board per comparable set of cells, one summary per cell."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from featherbench.harness.records import Cell, Cost, ScoreValue
+from featherbench.reports.interval import RANKED_FROM, Estimate, estimate
+from featherbench.reports.read import Contents, Run
+
+UNTUNED = "untuned"
+ALL = "all"
+SEEN, UNSEEN = "seen=seen", "seen=unseen"
+MIXED = "the trials were scored by different scorers; re-score them"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """A mean cost over trials, without interval."""
+
+    value: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Places of a cell in the final phase, by what became of their trials."""
+
+    places: int
+    counted: int
+    """Trials that enter the means: ok and diverged ones, each once"""
+    diverged: int
+    failed: int
+    unfinished: int
+    repeated: int
+    """Places that a trial fills which already stands at another place of the cell"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """One row: a cell's trials of the final phase."""
+
+    cell: Cell
+    label: str
+    runs: tuple[Run, ...]
+    """Every final place, failed and unfinished ones too"""
+    unit: str
+    """What the interval is over: "seed" or "draw" """
+    deterministic: bool
+    counts: Counts
+    scores: Mapping[tuple[str, str], Estimate]
+    """By (metric, subset)"""
+    gaps: Mapping[str, Estimate]
+    """By metric: unseen minus seen, within each trial"""
+    costs: Mapping[str, Quantity]
+    notes: tuple[str, ...]
+
+    @property
+    def counted(self) -> tuple[Run, ...]:
+        """Runs that enter the means."""
+        return tuple(run for run in self.runs if run.counts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """What all rows of a board share."""
+
+    backbone: str
+    backbone_sha256: str
+    task: str
+    task_version: int
+    evaluated: str
+    """Name of the subset"""
+    evaluated_sha256: str
+    size: int | None
+    """Training pairs; None: the whole training split"""
+    protocol: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """One leaderboard."""
+
+    key: Key
+    metrics: tuple[str, ...]
+    """The first is the primary one"""
+    subsets: tuple[str, ...]
+    """"all" first"""
+    rows: tuple[Summary, ...]
+    warnings: tuple[str, ...]
+    """Why rows of this board are not fully comparable"""
+
+    @property
+    def primary(self) -> str | None:
+        """The primary metric; None if no trial has a score."""
+        return self.metrics[0] if self.metrics else None
+
+
+def boards(contents: Contents) -> list[Board]:
+    """Return the boards in the order of their first cells; rows are in the order of the plans."""
+    grouped: dict[Key, dict[str, list[Run]]] = {}
+    for run in contents.runs:
+        if run.phase == "final":
+            grouped.setdefault(_key(run), {}).setdefault(run.cell.id, []).append(run)
+    return [_board(key, list(cells.values())) for key, cells in grouped.items()]
+
+
+def without_final(contents: Contents) -> list[Cell]:
+    """Return the cells that have no place in the final phase."""
+    final = {run.cell.id for run in contents.runs if run.phase == "final"}
+    return [cell for cell in contents.cells if cell.id not in final]
+
+
+def _key(run: Run) -> Key:
+    trial = run.trial
+    return Key(
+        backbone=trial.backbone,
+        backbone_sha256=trial.backbone_sha256,
+        task=trial.task,
+        task_version=trial.task_version,
+        evaluated=trial.evaluate.name,
+        evaluated_sha256=trial.evaluate.sha256,
+        size=run.cell.size,
+        protocol=trial.protocol,
+    )
+
+
+def _board(key: Key, cells: Sequence[Sequence[Run]]) -> Board:
+    metrics = ordered_metrics(run for runs in cells for run in runs)
+    subsets = _subsets(run for runs in cells for run in runs)
+    rows = [summarise(runs, metrics, subsets) for runs in cells]
+    return Board(
+        key=key, metrics=metrics, subsets=subsets, rows=tuple(_distinct_labels(rows)), warnings=tuple(_warnings(rows))
+    )
+
+
+def ordered_metrics(runs: Iterable[Run]) -> tuple[str, ...]:
+    """Return the metrics in stored order; first the one that stands first in most trials."""
+    firsts: Counter[str] = Counter()
+    found: dict[str, None] = {}
+    for run in runs:
+        if run.scores:
+            firsts[run.scores[0].metric] += 1
+            found.update(dict.fromkeys(score.metric for score in run.scores))
+    return tuple(sorted(found, key=lambda metric: -firsts[metric]))
+
+
+def _subsets(runs: Iterable[Run]) -> tuple[str, ...]:
+    found = {score.subset for run in runs for score in run.scores}
+    return tuple(sorted(found, key=lambda subset: (subset != ALL, subset)))
+
+
+def _distinct_labels(rows: Sequence[Summary]) -> list[Summary]:
+    """Add the cell's id to labels that occur twice on a board."""
+    times = Counter(row.label for row in rows)
+    return [replace(r, label=f"{r.label} ({r.cell.id})") if times[r.label] > 1 else r for r in rows]
+
+
+def summarise(runs: Sequence[Run], metrics: Sequence[str], subsets: Sequence[str]) -> Summary:
+    """Return the row of one cell from all its final runs."""
+    counted = [run for run in runs if run.counts]
+    unit = unit_of(counted)
+    scores = {(m, s): score_estimate(counted, unit, m, s) for m in metrics for s in subsets}
+    deterministic = runs[0].trial.method == UNTUNED and _all_equal(counted)
+    if deterministic:
+        scores = {key: _without_interval(value) for key, value in scores.items()}
+    gaps = {m: gap_estimate(counted, unit, m) for m in metrics}
+    if deterministic:
+        gaps = {key: _without_interval(value) for key, value in gaps.items()}
+    summary = Summary(
+        cell=runs[0].cell,
+        label=runs[0].cell.row,
+        runs=tuple(runs),
+        unit=unit,
+        deterministic=deterministic,
+        counts=count(runs),
+        scores=scores,
+        gaps=gaps,
+        costs=costs(counted),
+        notes=(),
+    )
+    return replace(summary, notes=tuple(_notes(summary)))
+
+
+def count(runs: Sequence[Run]) -> Counts:
+    """Return what became of the places; `places` equals counted + failed + unfinished + repeated."""
+    fresh = [run for run in runs if run.repeats is None]
+    return Counts(
+        places=len(runs),
+        counted=sum(run.counts for run in runs),
+        diverged=sum(run.status == "diverged" for run in fresh),
+        failed=sum(run.status == "failed" for run in fresh),
+        unfinished=sum(run.status is None for run in fresh),
+        repeated=len(runs) - len(fresh),
+    )
+
+
+# --- scores ---------------------------------------------------------------------------------------------------------
+
+
+def unit_of(runs: Sequence[Run]) -> str:
+    """Return "draw" if the trials differ in their low-data draw, else "seed"."""
+    draws = {run.trial.train.draw for run in runs}
+    return "draw" if None not in draws and len(draws) > 1 else "seed"
+
+
+def unit_values(values: Iterable[tuple[Run, float]], unit: str) -> list[float]:
+    """Average the trials of each unit: two seeds on one draw are not independent."""
+    grouped: dict[object, list[float]] = defaultdict(list)
+    for run, value in values:
+        grouped[run.trial.train.draw if unit == "draw" else run.trial.seed].append(value)
+    return [statistics.fmean(group) for group in grouped.values()]
+
+
+def score_estimate(runs: Sequence[Run], unit: str, metric: str, subset: str) -> Estimate:
+    """Return the mean score of `runs`; missing values and mixed scorers are said in the note."""
+    stored = [(run, run.score(metric, subset)) for run in runs]
+    found = [(run, score.value) for run, score in stored if score and score.value is not None]
+    if _mixed(score for _, score in stored):
+        return Estimate(units=0, mean=None, half_width=None, note=MIXED)
+    result = estimate(unit_values(found, unit), unit)
+    reasons = sorted({s.signature if s else "no such score is stored" for _, s in stored if s is None or s.value is None})
+    if not runs:
+        return replace(result, note="no trial with scores")
+    if reasons:
+        missing = f"{len(runs) - len(found)} of {len(runs)} trials without value: {'; '.join(reasons)}"
+        return replace(result, note="; ".join(part for part in (result.note, missing) if part and part != "no value"))
+    return result
+
+
+def _mixed(stored: Iterable[ScoreValue | None]) -> bool:
+    """True if values come from several scorers, versions or item sets: their mean would mean nothing."""
+    return len({score.signature for score in stored if score and score.value is not None}) > 1
+
+
+def gap_estimate(runs: Sequence[Run], unit: str, metric: str) -> Estimate:
+    """Return unseen minus seen, taken within each trial that has both; None where scorers are mixed."""
+    if any(_mixed(run.score(metric, subset) for run in runs) for subset in (SEEN, UNSEEN)):
+        return Estimate(units=0, mean=None, half_width=None, note=MIXED)
+    gaps = []
+    for run in runs:
+        seen, unseen = run.score(metric, SEEN), run.score(metric, UNSEEN)
+        if seen and unseen and seen.value is not None and unseen.value is not None:
+            gaps.append((run, unseen.value - seen.value))
+    return estimate(unit_values(gaps, unit), unit)
+
+
+def _all_equal(runs: Sequence[Run]) -> bool:
+    return len({tuple((s.metric, s.subset, s.value) for s in run.scores) for run in runs}) <= 1
+
+
+def _without_interval(value: Estimate) -> Estimate:
+    note = "deterministic" if value.mean is not None else value.note
+    return replace(value, half_width=None, note=note)
+
+
+# --- costs ----------------------------------------------------------------------------------------------------------
+
+COSTS: dict[str, Callable[[Cost], float]] = {
+    "trained_parameters": lambda c: c.trained_parameters,
+    "stored_parameters": lambda c: c.stored_parameters,
+    "total_parameters": lambda c: c.total_parameters,
+    "stored_bytes": lambda c: c.stored_bytes,
+    "stored_percent": lambda c: 100 * c.stored_parameters / c.total_parameters if c.total_parameters else math.nan,
+    "steps": lambda c: c.steps,
+    "train_tokens": lambda c: c.train_tokens,
+    "train_seconds": lambda c: c.train_seconds,
+    "decode_seconds": lambda c: c.decode_seconds,
+    "seconds": lambda c: c.seconds,
+    "tokens_per_second": lambda c: c.tokens_per_second,
+    "train_flops": lambda c: c.train_flops,
+    "decode_flops": lambda c: c.decode_flops,
+    "train_peak_bytes": lambda c: c.train_peak_bytes,
+    "decode_peak_bytes": lambda c: c.decode_peak_bytes,
+}
+
+
+def costs(runs: Sequence[Run]) -> dict[str, Quantity]:
+    """Return the mean of every cost over the runs that have one."""
+    measured = [run.cost for run in runs if run.cost is not None]
+    return {name: _mean_cost(name, measured, len(runs)) for name in COSTS}
+
+
+def _mean_cost(name: str, measured: Sequence[Cost], runs: int) -> Quantity:
+    if not measured:
+        return Quantity(value=None, note="no cost stored")
+    values = [cost_value(name, cost) for cost in measured]
+    kept = [v.value for v in values if v.value is not None]
+    if not kept:
+        return Quantity(value=None, note=values[0].note)
+    note = f"mean of {len(kept)} of {runs} trials" if len(kept) < runs else ""
+    return Quantity(value=statistics.fmean(kept), note=note)
+
+
+def cost_value(name: str, cost: Cost) -> Quantity:
+    """Return one cost of one trial, or why it has no meaning."""
+    if name in ("tokens_per_second", "train_peak_bytes") and cost.train_tokens == 0:
+        return Quantity(value=None, note="no training")
+    value = COSTS[name](cost)
+    if not math.isfinite(value) or (name.endswith("peak_bytes") and value == 0):
+        return Quantity(value=None, note="not measured")
+    return Quantity(value=value)
+
+
+# --- what a reader must know ------------------------------------------------------------------------------------------
+
+
+def _notes(row: Summary) -> list[str]:
+    counts, notes = row.counts, []
+    units = len({r.trial.train.draw if row.unit == "draw" else r.trial.seed for r in row.counted})
+    if row.deterministic and counts.counted:
+        notes.append("deterministic")
+    elif units < RANKED_FROM:
+        notes.append(f"not ranked: too few {row.unit}s")
+    if row.cell.method == UNTUNED and not row.deterministic:
+        notes.append("differs between trials though nothing is tuned")
+    if units < counts.counted and not row.deterministic:
+        notes.append(f"{counts.counted} trials on {units} {row.unit}s: averaged within each {row.unit} first")
+    if counts.failed:
+        notes.append(f"{counts.failed} failed: the mean is over the others")
+    if counts.unfinished:
+        notes.append(f"{counts.unfinished} not finished")
+    if counts.repeated:
+        notes.append(f"{counts.repeated} places hold a trial that is counted once")
+    configurations = {configuration(run) for run in row.counted}
+    if len(configurations) > 1:
+        notes.append(f"{len(configurations)} configurations")
+    if len({run.cost.device for run in row.counted if run.cost}) > 1:
+        notes.append("costs from different devices")
+    return notes
+
+
+def configuration(run: Run) -> str:
+    """Return what a search chooses, exactly: equal texts are equal configurations."""
+    trial = run.trial
+    return json.dumps([trial.learning_rate, trial.weight_decay, trial.steps, trial.config], sort_keys=True)
+
+
+def _warnings(rows: Sequence[Summary]) -> list[str]:
+    """Return what makes the rows of a board not fully comparable."""
+    tuned = [row for row in rows if row.cell.method != UNTUNED and row.counted]
+    trials = [run.trial for row in rows for run in row.counted]
+    found = []
+    for metric, subset in dict.fromkeys(key for row in rows for key in row.scores):
+        if _mixed(run.score(metric, subset) for row in rows for run in row.counted):
+            found.append(f"{metric} ({subset}) comes from different scorers, see the signatures below")
+    if len({row.counts.counted for row in tuned}) > 1:
+        found.append("rows have unequal numbers of trials")
+    if len({tuple(sorted(run.trial.seed for run in row.counted)) for row in tuned}) > 1:
+        found.append("rows have different seeds, so their trials are not paired")
+    if len({run.trial.settings for row in tuned for run in row.counted}) > 1:
+        found.append("rows were trained with different settings (batch size, evaluations, clipping, …)")
+    for name, values in (
+        ("decoding", {trial.decoding for trial in trials}),
+        ("precision", {trial.precision for trial in trials}),
+    ):
+        if len(values) > 1:
+            found.append(f"rows differ in {name}")
+    return found

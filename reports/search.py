@@ -1,0 +1,111 @@
+"""Runs of the search phase -> per cell: what was tried, what did best on validation, what the final phase used."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from featherbench.harness.records import Cell, Trial
+from featherbench.harness.store import Store
+from featherbench.reports import read
+from featherbench.reports.aggregate import ALL, MIXED, configuration, ordered_metrics
+from featherbench.reports.read import Contents, Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """One configuration and its validation score."""
+
+    numbers: tuple[int, ...]
+    """Places of the search phase"""
+    trial: Trial
+    """One of its trials: learning rate, weight decay, steps and the method's own configuration"""
+    score: float | None
+    """Mean over its trials with a score (several, if the search uses several draws)"""
+    scored: int
+    trials: int
+    note: str
+    """Failures, and why a score is missing"""
+    used: bool
+    """True if a final trial has this configuration"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """The search of one cell."""
+
+    cell: Cell
+    metric: str | None
+    """Primary score, on validation items"""
+    evaluated: str
+    """Name of the validation subset"""
+    proposed: int
+    samplers: tuple[str, ...]
+    tried: tuple[Tried, ...]
+    """By number"""
+    final: int
+    """Trials in the final phase"""
+    foreign: int
+    """Final trials whose configuration is none of the tried ones"""
+
+    @property
+    def best(self) -> Tried | None:
+        """The highest validation score; configurations that lack a trial's score are not considered."""
+        complete = [t for t in self.tried if t.score is not None and t.scored == t.trials]
+        return max(complete, key=lambda t: (t.score, -t.numbers[0]), default=None)
+
+
+def searches(store: Store, contents: Contents) -> list[Search]:
+    """Return the cells that have a search phase, in report order."""
+    proposals = read.proposed(store)
+    by_cell: dict[str, list[Run]] = defaultdict(list)
+    for run in contents.runs:
+        by_cell[run.cell.id].append(run)
+    found = []
+    for cell in contents.cells:
+        runs = [run for run in by_cell[cell.id] if run.phase == "search"]
+        if runs or proposals.get(cell.id):
+            found.append(_search(cell, runs, [r for r in by_cell[cell.id] if r.phase == "final"], proposals.get(cell.id, [])))
+    return found
+
+
+def _search(cell: Cell, runs: Sequence[Run], final: Sequence[Run], proposals: Sequence[dict[str, object]]) -> Search:
+    metrics = ordered_metrics(runs)
+    metric = metrics[0] if metrics else None
+    used = {configuration(run) for run in final}
+    grouped: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        grouped[configuration(run)].append(run)
+    return Search(
+        cell=cell,
+        metric=metric,
+        evaluated=", ".join(sorted({run.trial.evaluate.name for run in runs})),
+        proposed=len(proposals),
+        samplers=tuple(sorted({str(row["sampler"]) for row in proposals})),
+        tried=tuple(_tried(group, metric, key in used) for key, group in grouped.items()),
+        final=len(final),
+        foreign=sum(configuration(run) not in grouped for run in final),
+    )
+
+
+def _tried(runs: Sequence[Run], metric: str | None, used: bool) -> Tried:
+    fresh = [run for run in runs if run.repeats is None]
+    stored = [run.score(metric, ALL) for run in fresh if run.counts] if metric else []
+    values = [score.value for score in stored if score and score.value is not None]
+    mixed = len({score.signature.split("|")[0] for score in stored if score}) > 1
+    notes = [f"{sum(r.status == status for r in fresh)} {status}" for status in ("diverged", "failed")]
+    notes = [note for note in notes if not note.startswith("0 ")]
+    unfinished = sum(run.status is None for run in fresh)
+    notes += [f"{unfinished} not finished"] if unfinished else []
+    notes += sorted({score.signature for score in stored if score and score.value is None})
+    return Tried(
+        numbers=tuple(run.number for run in runs),
+        trial=runs[0].trial,
+        score=statistics.fmean(values) if values and not mixed else None,
+        scored=len(values),
+        trials=len(fresh),
+        note="; ".join(notes + ([MIXED] if mixed else [])),
+        used=used,
+    )
