@@ -182,8 +182,9 @@ def anatomy(name: str) -> Anatomy:
     return anatomy_of(AutoConfig.from_pretrained(_folder_of(name)))
 
 
-def tokenizer(name: str) -> Any:
-    """Return the tokenizer of a backbone."""
+@cache
+def shared_tokenizer(name: str) -> Any:
+    """Return the tokenizer of a backbone; one object, not to be changed."""
     return AutoTokenizer.from_pretrained(_folder_of(name))
 
 
@@ -197,7 +198,7 @@ def load(name: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> 
         folder, dtype=dtype, attn_implementation=ATTENTION, use_safetensors=True, trust_remote_code=False
     )
     model.generation_config = GenerationConfig()  # a model's own decoding habits would differ between backbones
-    tok = tokenizer(name)
+    tok = shared_tokenizer(name)
     if tok.eos_token_id is None:
         raise BackboneError(f"the tokenizer of {name} has no end mark (eos_token), which separates source and target.")
     return Backbone(

@@ -240,6 +240,11 @@ class Store:
             if result.predictions and spec["evaluate"]["split"] == "test":
                 db.execute(looks.insert().values(trial=result.trial_id, split=spec["evaluate"]["name"], reason="final", at=_now()))
 
+    def forget_failed(self) -> None:
+        """Let failed trials run again; their attempts stay on record."""
+        with self._engine.begin() as db:
+            db.execute(trials.update().where(trials.c.status == "failed").values(status=None, cause=None, finished=None))
+
     def replace_scores(self, trial_id: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Store the scores of a re-scoring of kept predictions, and log the look at the split."""
         with self._engine.begin() as db:

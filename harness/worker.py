@@ -129,10 +129,11 @@ def run_trial(trial: Trial, engine: Engine, on_progress: Progress = lambda stage
 
 
 def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
-    started = time.monotonic()
     torch.manual_seed(trial.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    on_progress("loading", 0, 1)
     backbone = backbone_for(trial, device)
+    started = time.monotonic()
     method, config, encoder = method_of(trial.method), config_of(trial), encoder_for(trial, backbone)
     if reason := method.refuses(backbone.anatomy, config):
         raise ValueError(f"{method.name} refuses: {reason}")
@@ -277,7 +278,8 @@ def _device_name(device: str) -> str:
 def provenance() -> dict[str, Any]:
     """Return versions, commit and hardware; what a reader needs to judge a number."""
     packages = ("featherbench", "torch", "transformers", "tokenizers", "datasets", "ray", "optuna", "sacrebleu", "numpy")
-    commit, dirty = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    ours = _git("ls-files", "--error-unmatch", Path(__file__).name) is not None  # else it is somebody else's checkout
+    commit, dirty = (_git("rev-parse", "HEAD"), _git("status", "--porcelain")) if ours else (None, None)
     return {
         "python": platform.python_version(),
         "packages": {name: version(name) for name in packages},

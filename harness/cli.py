@@ -1,0 +1,557 @@
+"""featherbench: which lightweight tuning method should I use?
+
+Exit codes: 0 all done, 1 some trials failed, 2 usage or plan error, 3 environment, 130 interrupted and resumable.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from featherbench.harness.plan import Plan
+    from featherbench.harness.records import Trial
+    from featherbench.harness.store import Store
+
+# heavy imports (torch, transformers, ray) stand inside the commands: --help must answer at once
+
+app = typer.Typer(
+    help="Which lightweight tuning method should I use, for this model, task, amount of data and parameter budget?\n\n"
+    "Start with:  featherbench run quickstart   then open runs/quickstart/report/index.html",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+FAILED, USAGE, ENVIRONMENT, INTERRUPTED = 1, 2, 3, 130
+
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output")]
+StoreUrl = Annotated[str | None, typer.Option("--store", help="Database URL; default: store.sqlite in the run's folder")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run; default: runs/NAME-OF-PLAN")]
+PlanName = Annotated[str, typer.Argument(metavar="PLAN", help="A plan file, or the name of a packaged plan")]
+
+
+def say(text: str, error: bool = False) -> None:
+    """Print a line to people: stdout, or stderr for errors."""
+    typer.echo(text, err=error)
+
+
+def show_json(content: Any) -> None:
+    """Print one JSON document."""
+    typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def mended_errors() -> Iterator[None]:
+    """Turn the errors that a user can mend into one line and an exit code."""
+    from featherbench.harness.store import StoreError
+    from featherbench.tasks.files import DataError
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("\nInterrupted. Nothing finished is lost; the same command goes on from here.", error=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except (DataError, StoreError) as error:
+        say(f"error: {error}", error=True)
+        raise typer.Exit(ENVIRONMENT) from None
+    except (ValueError, RuntimeError) as error:
+        name = type(error).__name__
+        if name in ("PlanError", "UnsupportedBackbone", "BudgetError"):
+            code = USAGE
+        elif name in ("BackboneError", "ClusterError"):
+            code = ENVIRONMENT
+        else:
+            raise
+        say(f"error: {error}", error=True)
+        raise typer.Exit(code) from None
+
+
+def _quiet_libraries() -> None:
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("DS_ACCELERATOR", "cpu" if shutil.which("nvidia-smi") is None else "cuda")
+    import logging
+
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+
+
+def _expanded(name: str) -> Plan:
+    _quiet_libraries()
+    from featherbench.harness import backbones
+    from featherbench.harness.plan import find_plan, read_plan, read_spec
+
+    path = find_plan(name)
+    for backbone in read_spec(path.read_text(encoding="utf-8"), path.name).backbones:
+        if backbone in backbones.PACKAGED:
+            backbones.prepare(backbone, lambda text: say(text, error=True))
+    return read_plan(name)
+
+
+def _folder(plan_name: str, out: Path | None) -> Path:
+    return out or Path("runs") / plan_name
+
+
+def _open_store(url: str | None, folder: Path, *, create: bool) -> Store:
+    from featherbench.harness.store import Store
+
+    return Store(url or f"sqlite:///{folder / 'store.sqlite'}", create=create)
+
+
+def _store_to_read(url: str | None, out: Path | None) -> Store:
+    """Return the store of --store, --out, or the only run below runs/."""
+    if url or out:
+        return _open_store(url, out or Path(), create=False)
+    found = sorted(Path("runs").glob("*/store.sqlite"))
+    if len(found) != 1:
+        from featherbench.harness.store import StoreError
+
+        names = ", ".join(str(p.parent) for p in found) or "none"
+        raise StoreError(f"which run? Give --out FOLDER or --store URL. Runs here: {names}.")
+    return _open_store(None, found[0].parent, create=False)
+
+
+def _trial_of(store: Store, trial_id: str) -> tuple[Trial, dict[str, Any]]:
+    from featherbench.harness.records import Trial
+
+    row = store.trial(trial_id)
+    return Trial.model_validate(row["spec"]), row
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="methods, tasks, backbones or plans; default: all")] = "all",
+    as_json: Json = False,
+) -> None:
+    """List methods, tasks, backbones and plans.
+
+    Example:  featherbench list methods
+    """
+    kinds = ("methods", "tasks", "backbones", "plans")
+    if what not in (*kinds, "all"):
+        say(f"error: there is nothing called {what!r} to list. Known: {', '.join(kinds)}.", error=True)
+        raise typer.Exit(USAGE)
+    found: dict[str, dict[str, str]] = {}
+    if what in ("methods", "all"):
+        from featherbench.methods import METHODS
+
+        found["methods"] = {m.name: m.source for m in METHODS.values()}
+    if what in ("tasks", "all"):
+        from featherbench.tasks import TASKS
+
+        found["tasks"] = {t.name: f"{t.source} ({t.licence})" for t in TASKS.values()}
+    if what in ("backbones", "all"):
+        from featherbench.harness.backbones import PACKAGED
+
+        found["backbones"] = {name: f"{b.about} ({b.licence})" for name, b in PACKAGED.items()}
+        found["backbones"]["HUB-ID or FOLDER"] = "any causal model of the GPT-2 and Llama families with safetensors"
+    if what in ("plans", "all"):
+        from featherbench.harness.plan import PACKAGED_PLANS
+
+        for path in sorted(PACKAGED_PLANS.glob("*.yaml")):
+            lines = path.read_text().splitlines()
+            found.setdefault("plans", {})[path.stem] = lines[0].lstrip("# ")
+    if as_json:
+        show_json(found)
+        return
+    for kind, entries in found.items():
+        say(kind)
+        for name, about in entries.items():
+            say(f"  {name:<18} {about}")
+
+
+@app.command()
+def info(name: str, as_json: Json = False) -> None:
+    """Show what is known about a method, task or backbone.
+
+    Example:  featherbench info prefix
+    """
+    import dataclasses
+
+    from featherbench.harness import backbones
+    from featherbench.harness.plan import lookup
+    from featherbench.methods import METHODS
+    from featherbench.tasks import TASKS
+
+    with mended_errors():
+        lookup("name", name, {**METHODS, **TASKS, **backbones.PACKAGED})
+        if name in METHODS:
+            m = METHODS[name]
+            fields = {f.name: f.default for f in dataclasses.fields(m.config)}
+            content: dict[str, Any] = {
+                "method": name,
+                "version": m.version,
+                "source": m.source,
+                "config": fields,
+                "sized by budget": m.size_field,
+                "learning_rate": m.learning_rate,
+                "learning_rate_source": m.learning_rate_source,
+                "task words": "as initialisation" if m.takes_words else "in the text",
+            }
+        elif name in TASKS:
+            t = TASKS[name]
+            content = {
+                "task": name,
+                "version": t.version,
+                "source": t.source,
+                "licence": t.licence,
+                "scores": [s.name for s in t.scores],
+                "primary": t.primary,
+                "words": t.words,
+                "decoding": dataclasses.asdict(t.decoding),
+                "files": {split: [dataclasses.asdict(f) for f in files] for split, files in t.files.items()},
+            }
+        else:
+            content = {"backbone": name, **dataclasses.asdict(backbones.PACKAGED[name]), "prepared": backbones.is_prepared(name)}
+            if content["prepared"]:
+                shape = backbones.anatomy(name)
+                content |= {"parameters": shape.total_parameters, "layers": shape.num_layers, "width": shape.width}
+    if as_json:
+        show_json(content)
+    else:
+        for key, value in content.items():
+            say(f"{key:<22} {value}")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check this machine: Python, packages, memory, disk, accelerator, cache and data folders.
+
+    Example:  featherbench doctor
+    """
+    from featherbench.harness.doctor import examine
+
+    findings = examine()
+    if as_json:
+        show_json([f.__dict__ for f in findings])
+    else:
+        for f in findings:
+            say(f"{'ok  ' if f.ok else 'MEND'} {f.what:<16} {f.found}" + ("" if f.ok else f"\n     -> {f.mend}"))
+    if not all(f.ok for f in findings):
+        raise typer.Exit(ENVIRONMENT)
+
+
+@app.command()
+def prepare(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...|PLAN", help="Backbones, tasks or a plan")],
+) -> None:
+    """Fetch and convert what a backbone, a task or a whole plan needs, so that a run starts at once.
+
+    Example:  featherbench prepare smollm2-135m e2e
+    """
+    _quiet_libraries()
+    from featherbench.harness import backbones
+    from featherbench.harness.plan import find_plan, read_spec
+    from featherbench.tasks import TASKS
+    from featherbench.tasks.base import SPLITS
+    from featherbench.tasks.load import load
+
+    with mended_errors():
+        for name in names:
+            known = {**TASKS, **backbones.PACKAGED}
+            spec = None
+            if name not in known and not Path(name).is_dir() and "/" not in name.removesuffix(".yaml"):
+                path = find_plan(name)
+                spec = read_spec(path.read_text(encoding="utf-8"), path.name)
+            for backbone in spec.backbones if spec else [] if name in TASKS else [name]:
+                backbones.prepare(backbone, say)
+                say(f"{backbone}: ready, sha256 {backbones.fingerprint(backbone)[:12]}")
+            for task in spec.tasks if spec else [name] if name in TASKS else []:
+                sizes = ", ".join(f"{split} {len(load(task, split))}" for split in SPLITS)
+                say(f"{task}: ready, items: {sizes}")
+
+
+@app.command()
+def plan(name: PlanName, store: StoreUrl = None, out: Out = None, as_json: Json = False) -> None:
+    """Expand a plan: its cells, what is finished, and where each value came from. Trains nothing.
+
+    Example:  featherbench plan quickstart
+    """
+    with mended_errors():
+        expanded = _expanded(name)
+        url_or_file = store or str(_folder(expanded.name, out) / "store.sqlite")
+        finished: dict[str, str] = {}
+        if store or Path(url_or_file).exists():
+            finished = _open_store(store, _folder(expanded.name, out), create=False).finished()
+        cells = []
+        for c in expanded.cells:
+            default = None if c.num_search else [c.trial("final", i, {}).id for i in range(c.num_final)]
+            done = sum(t in finished for t in default or [])
+            values = {
+                "learning_rate": c.base.learning_rate,
+                "steps": c.base.steps,
+                "weight_decay": c.base.weight_decay,
+                **c.base.config,
+            }
+            cells.append(
+                {
+                    "cell": c.cell.label,
+                    "id": c.cell.id,
+                    "search_trials": c.num_search,
+                    "final_trials": c.num_final,
+                    "finished": done,
+                    "train": c.base.train.name,
+                    "validation": c.base.validation.name,
+                    "test": c.base.evaluate.name,
+                    "trained": c.counts.trained,
+                    "stored": c.counts.stored,
+                    "total": c.counts.total,
+                    "values": {k: {"value": v, "from": c.origins.get(k, "method default")} for k, v in values.items()},
+                }
+            )
+    if as_json:
+        show_json({"plan": expanded.name, "id": expanded.id, "cells": cells})
+        return
+    say(f"plan {expanded.name} ({expanded.id}), protocol 1: {len(cells)} cells")
+    for cell in cells:
+        new = cell["search_trials"] + cell["final_trials"] - cell["finished"]
+        say(
+            f"\n{cell['cell']}  [{cell['id']}]\n  {cell['search_trials']} search + {cell['final_trials']} final trials: "
+            f"{cell['finished']} finished, {new} new\n"
+            f"  train {cell['train']}, validation {cell['validation']}, scored on {cell['test']}\n"
+            f"  parameters: trained {cell['trained']:,}, stored {cell['stored']:,} "
+            f"({cell['stored'] / cell['total']:.3%} of {cell['total']:,})"
+        )
+        for key, entry in cell["values"].items():
+            say(f"    {key:<16} {entry['value']!s:<12} {entry['from']}")
+
+
+@app.command()
+def run(
+    name: PlanName,
+    store: StoreUrl = None,
+    out: Out = None,
+    address: Annotated[str | None, typer.Option("--address", help="A running Ray cluster; default: start one here")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes; default: one per GPU, one on a CPU")] = None,
+    micro_batch: Annotated[int | None, typer.Option(help="Pairs per forward pass; changes memory, not results")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also run failed trials again")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run every trial of a plan that has no stored result, then write the report; safe to repeat after a crash.
+
+    Examples:
+
+      featherbench run quickstart
+
+      featherbench run mine.yaml --out /data/mine --address auto
+    """
+    with mended_errors():
+        from featherbench.harness.progress import Board
+
+        expanded = _expanded(name)
+        folder = _folder(expanded.name, out).absolute()
+        kept = _open_store(store, folder, create=True)
+        from featherbench.harness.run import Sweep, run_plan
+        from featherbench.harness.schedule import Pool
+        from featherbench.harness.worker import Engine
+
+        if retry_failed:
+            kept.forget_failed()
+        sweep = Sweep(plan=expanded, store=kept)
+        engine = Engine(artifacts=str(folder), scratch=str(folder), micro_batch=micro_batch)
+        with Board(sweep, quiet=as_json) as board:
+            ran = run_plan(
+                sweep,
+                lambda: Pool(engine=engine, address=address, num_workers=workers),
+                on_finished=board.finished,
+                on_progress=board.show,
+            )
+        counts = sweep.done()
+        from featherbench.reports.page import write_report
+
+        pages = write_report(kept, folder / "report")
+    summary = {"plan": expanded.name, "ran": ran, **counts, "report": str(pages[0]), "store": kept.url}
+    if as_json:
+        show_json(summary)
+    else:
+        say(f"{ran} trials ran; of all {sweep.total}: " + ", ".join(f"{n} {s}" for s, n in sorted(counts.items())))
+        say(f"report: {pages[0]}")
+    if counts.get("failed") or counts.get("new"):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def status(store: StoreUrl = None, out: Out = None, as_json: Json = False) -> None:
+    """Show what a store holds: trials by cell and status, and why failed ones failed.
+
+    Example:  featherbench status --out runs/quickstart
+    """
+    from featherbench.harness.status import overview
+
+    with mended_errors():
+        rows = overview(_store_to_read(store, out))
+    if as_json:
+        show_json(rows)
+        return
+    for row in rows:
+        cause = f"  {row['cause'].splitlines()[0]}" if row["cause"] else ""
+        say(f"{row['trial']}  {row['phase']:<6} {row['number']:>3}  {row['status']:<9} {row['cell']}{cause}")
+
+
+@app.command()
+def score(
+    trial: Annotated[str, typer.Argument(help="Trial id, or its beginning; `all` for every finished trial")] = "all",
+    store: StoreUrl = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Score the kept predictions again with the scorers installed here; logged as a look at the split.
+
+    Example:  featherbench score all --out runs/quickstart
+    """
+    from featherbench.harness.status import rescore
+
+    with mended_errors():
+        kept = _store_to_read(store, out)
+        wanted = [t for t, s in kept.finished().items() if s != "failed"] if trial == "all" else [kept.trial(trial)["id"]]
+        found = {trial_id: rescore(kept, trial_id) for trial_id in wanted}
+    if as_json:
+        show_json({t: [s.model_dump() for s in values] for t, values in found.items()})
+        return
+    for trial_id, values in found.items():
+        for s in values:
+            say(f"{trial_id}  {s.metric:<8} {s.subset:<12} {s.value if s.value is None else format(s.value, '.2f')}  {s.signature}")
+
+
+@app.command()
+def generate(
+    trial: Annotated[str, typer.Argument(help="Trial id, or its beginning")],
+    source: Annotated[str, typer.Argument(help='A linearised source, e.g. "name : Aromi | Type : pub"')],
+    store: StoreUrl = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Decode one source with the model that a trial left behind.
+
+    Example:  featherbench generate 3f2a "name : Harrow Quay | category : lighthouse" --out runs/quickstart
+    """
+    with mended_errors():
+        _quiet_libraries()
+        from featherbench.harness.decode import decode
+        from featherbench.harness.store import sqlite_path
+        from featherbench.harness.worker import tuned_from_delta
+
+        kept = _store_to_read(store, out)
+        spec, row = _trial_of(kept, trial)
+        artifacts = str(out or (sqlite_path(kept.url) or Path("store")).parent)
+        tuned, encoder = tuned_from_delta(spec, artifacts, row["delta"], row["delta_sha256"])
+        text = decode(tuned, encoder, [(0, source)], spec.decoding)[0].text
+    show_json({"trial": spec.id, "source": source, "output": text}) if as_json else say(text)
+
+
+@app.command()
+def report(
+    store: StoreUrl = None,
+    run_folder: Annotated[Path | None, typer.Option("--out", help="Folder of the run to report on")] = None,
+    destination: Annotated[Path | None, typer.Option("-o", help="Folder to write to; default: RUN/report")] = None,
+) -> None:
+    """Write the report of a store: page, Markdown, CSV and figures.
+
+    Example:  featherbench report --out runs/quickstart -o report
+    """
+    with mended_errors():
+        from featherbench.harness.store import sqlite_path
+        from featherbench.reports.page import write_report
+
+        kept = _store_to_read(store, run_folder)
+        folder = run_folder or (sqlite_path(kept.url) or Path("runs/x")).parent
+        try:
+            for path in write_report(kept, destination or folder / "report"):
+                say(str(path))
+        except ValueError as error:
+            say(f"error: {error}", error=True)
+            raise typer.Exit(ENVIRONMENT) from None
+
+
+@app.command()
+def export(
+    trial: Annotated[str, typer.Argument(help="Trial id, or its beginning")],
+    destination: Annotated[Path, typer.Option("-o", help="Folder to write to")],
+    store: StoreUrl = None,
+    out: Out = None,
+) -> None:
+    """Copy a trial out: its delta (safetensors), its record, scores and predictions (JSON).
+
+    Example:  featherbench export 3f2a -o my-prefix --out runs/quickstart
+    """
+    with mended_errors():
+        from featherbench.harness.status import export_trial
+        from featherbench.harness.store import sqlite_path
+
+        kept = _store_to_read(store, out)
+        artifacts = str(out or (sqlite_path(kept.url) or Path("store")).parent)
+        for path in export_trial(kept, trial, artifacts, destination):
+            say(str(path))
+
+
+@app.command()
+def cp(
+    name: Annotated[str, typer.Argument(metavar="PLAN", help="A packaged plan")],
+    destination: Annotated[Path | None, typer.Argument(help="File to write; default: ./PLAN.yaml")] = None,
+) -> None:
+    """Copy a packaged plan, to change it.
+
+    Example:  featherbench cp quickstart mine.yaml
+    """
+    with mended_errors():
+        from featherbench.harness.plan import find_plan
+
+        source = find_plan(name)
+        target = destination or Path(f"{source.stem}.yaml")
+        if target.exists():
+            say(f"error: {target} exists already; give another name.", error=True)
+            raise typer.Exit(USAGE)
+        shutil.copyfile(source, target)
+        say(str(target))
+
+
+@app.command()
+def test(
+    kind: Annotated[str, typer.Argument(help="method or task")],
+    name: Annotated[str, typer.Argument(help="Its name; plug-ins count once they are installed")],
+) -> None:
+    """Run the contract tests on one method or task, also a plug-in's.
+
+    Example:  featherbench test method prefix
+    """
+    if kind not in ("method", "task"):
+        say(f"error: {kind!r} has no contract; say `test method NAME` or `test task NAME`.", error=True)
+        raise typer.Exit(USAGE)
+    with mended_errors():
+        import pytest
+
+        import featherbench.contracts
+        from featherbench.harness.plan import lookup
+        from featherbench.methods import METHODS
+        from featherbench.tasks import TASKS
+
+        lookup(kind, name, METHODS if kind == "method" else TASKS)  # type: ignore[arg-type]
+        os.environ["FEATHERBENCH_CONTRACT"] = name
+        folder = Path(featherbench.contracts.__path__[0])
+        code = pytest.main([str(folder / f"test_{kind}_contract.py"), "-v", "-p", "no:cacheprovider", f"--rootdir={folder}"])
+    raise typer.Exit(int(code))
+
+
+def main() -> None:
+    """Entry point; an interrupt before a command starts is one as well."""
+    command: Callable[[], None] = app
+    try:
+        command()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

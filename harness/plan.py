@@ -1,0 +1,432 @@
+"""plan.yaml -> plan -> cells and trials. Every mistake of a plan is found here, before anything trains."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+
+from featherbench.harness import backbones, data
+from featherbench.harness.counts import Counts, count, solve
+from featherbench.harness.records import (
+    PROTOCOL,
+    Cell,
+    DecodingSettings,
+    Phase,
+    Place,
+    Precision,
+    Record,
+    Settings,
+    Trial,
+    WordsAs,
+    content_hash,
+)
+from featherbench.methods import METHODS, UNTUNED
+from featherbench.methods.base import Anatomy, Method
+from featherbench.tasks import TASKS
+from featherbench.tasks.base import Task
+from featherbench.tasks.load import load as load_examples
+
+PACKAGED_PLANS = Path(__file__).parent / "plans"
+LENGTH_PROBES = 64
+"""The longest texts by characters whose length in tokens is checked"""
+
+
+class PlanError(ValueError):
+    """The plan cannot be run as it is; the message says what to type."""
+
+
+class RowSpec(BaseModel):
+    """One row of the report: a method with what is fixed about it."""
+
+    model_config = ConfigDict(extra="forbid")
+    method: str
+    row: str | None = None
+    config: dict[str, Any] = {}
+    """The method's own fields, and learning_rate, steps or weight_decay"""
+    budget: float | None = None
+    words: WordsAs | None = None
+    """How this row gets the plan's task words; default: as initialisation where the method can, else in the text"""
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _percent(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.strip().endswith("%"):
+            return float(value.strip().rstrip("%")) / 100
+        return value
+
+
+class SearchSpec(Record):
+    """The search phase; 0 configurations: the methods' defaults are used."""
+
+    configurations: int = Field(0, ge=0)
+    sampler: Literal["sobol", "tpe"] = "sobol"
+    draws: int = Field(1, ge=1)
+    """Low-data search draws; a configuration counts by its mean validation score over them"""
+    study: int = 0
+    """Number of the scramble: another study, other points"""
+
+
+class FinalSpec(Record):
+    """The final phase: `seeds` fresh seeds on each of `draws` low-data draws."""
+
+    seeds: int = Field(1, ge=1)
+    draws: int = Field(1, ge=1)
+
+
+class TrainingSpec(Settings):
+    """Training of every trial."""
+
+    steps: int = Field(100, ge=1)
+    """Step cap: the default, and the largest number of steps a search may choose"""
+    weight_decay: float = 0.0
+
+
+class PlanSpec(BaseModel):
+    """A plan file."""
+
+    model_config = ConfigDict(extra="forbid")
+    protocol: int
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    backbones: list[str] = Field(min_length=1)
+    tasks: list[str] = Field(min_length=1)
+    sizes: list[int | Literal["full"]] = ["full"]
+    """Training pairs, one per distinct input, or "full" """
+    methods: list[str | RowSpec] = Field(min_length=1)
+    untuned: bool = True
+    """Also decode the bare backbone"""
+    words: str = ""
+    """Task words for every method: "task" takes the task's own; empty: none"""
+    search: SearchSpec = SearchSpec()
+    final: FinalSpec = FinalSpec()
+    training: TrainingSpec = TrainingSpec()
+    validation: int | None = None
+    """Validation pairs; default: 30 % of a low-data size, else the whole split"""
+    test: int | None = None
+    """Decode a fixed random part of the test items, named test<N>; default: all"""
+    decoding: dict[str, Any] = {}
+    """Overrides of the task's decoding, for all methods"""
+    precision: Precision | Literal["auto"] = "auto"
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellPlan:
+    """A cell with what is needed to make its trials."""
+
+    cell: Cell
+    method: Method
+    anatomy: Anatomy
+    base: Trial
+    """The trial with the cell's default configuration at final place 0"""
+    counts: Counts
+    search: SearchSpec
+    final: FinalSpec
+    origins: Mapping[str, str]
+    """Value -> where it came from"""
+
+    @property
+    def num_final(self) -> int:
+        """Trials of the final phase; the untuned backbone has no randomness and needs one."""
+        return 1 if self.method is UNTUNED else self.final.seeds * self.final.draws
+
+    @property
+    def num_search(self) -> int:
+        """Trials of the search phase."""
+        return 0 if self.method is UNTUNED else self.search.configurations * self.search.draws
+
+    def trial(self, phase: Phase, number: int, configuration: Mapping[str, Any]) -> Trial:
+        """Return the trial of a place under a configuration: learning_rate, steps, weight_decay and the method's own."""
+        own = {**self.base.config, **{k: v for k, v in configuration.items() if k in self.base.config}}
+        shared = {k: configuration[k] for k in ("learning_rate", "steps", "weight_decay") if k in configuration}
+        change: dict[str, Any] = {"config": own, **shared}
+        size = self.base.train.size
+        if phase == "search":
+            draw = f"search{number % self.search.draws}"
+            change["seed"] = self.base.seed - FINAL_SEEDS
+        else:
+            draw = f"final{number // self.final.seeds}"
+            change["seed"] = self.base.seed + number
+        if size is not None:
+            change["train"] = data.subset(self.base.task, "train", size, draw)
+            change["validation"] = data.subset(self.base.task, "validation", self.base.validation.size, draw)
+        if phase == "search":
+            change["evaluate"] = change.get("validation", self.base.validation)
+        return self.base.model_copy(update=change)
+
+
+FINAL_SEEDS = 1000
+"""Final seeds start this far above the plan's seed, so that they never meet the search's"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """An expanded plan."""
+
+    id: str
+    name: str
+    text: str
+    cells: tuple[CellPlan, ...]
+
+    def places(self) -> Iterable[tuple[CellPlan, Phase, int]]:
+        """Return all places, the search phase first."""
+        for cell in self.cells:
+            yield from ((cell, "search", i) for i in range(cell.num_search))
+        for cell in self.cells:
+            yield from ((cell, "final", i) for i in range(cell.num_final))
+
+
+T = TypeVar("T")
+
+
+def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
+    """Return table[name], or raise a PlanError that names the nearest entry."""
+    if name in table:
+        return table[name]
+    raise PlanError(f"unknown {kind} {name!r}.{_nearest(name, table)} Known: {', '.join(sorted(table))}.")
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def find_plan(name: str) -> Path:
+    """Return the file of a plan given by path or by the name of a packaged one."""
+    packaged = {path.stem: path for path in sorted(PACKAGED_PLANS.glob("*.yaml"))}
+    if name in packaged:
+        return packaged[name]
+    if Path(name).is_file():
+        return Path(name)
+    raise PlanError(f"there is no plan file {name!r}.{_nearest(name, packaged)} Packaged plans: {', '.join(packaged)}.")
+
+
+def read_spec(text: str, origin: str = "plan") -> PlanSpec:
+    """Parse and check a plan's text.
+
+    Raises: PlanError that names each wrong key with what was given and what is allowed.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise PlanError(f"{origin} is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise PlanError(f"{origin} must be a mapping of keys to values; see `featherbench cp quickstart`.")
+    if content.get("protocol") != PROTOCOL:
+        raise PlanError(
+            f"{origin} says protocol: {content.get('protocol')!r}; this featherbench runs protocol: {PROTOCOL}. "
+            "Set it after reading CHANGELOG.md, or install the version the plan was written for."
+        )
+    try:
+        return PlanSpec.model_validate(content)
+    except ValidationError as error:
+        raise PlanError(_mistakes(error, origin)) from error
+
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "search": SearchSpec,
+    "final": FinalSpec,
+    "training": TrainingSpec,
+    "methods": RowSpec,
+}
+
+
+def _mistakes(error: ValidationError, origin: str) -> str:
+    """Return one line for each mistake; unknown keys with the nearest known one."""
+    lines = []
+    for mistake in error.errors():
+        where = [str(part) for part in mistake["loc"] if part not in ("str", "RowSpec")]
+        if mistake["loc"] and mistake["loc"][-1] == "str" and len(error.errors()) > 1:
+            continue  # the other arm of "a name or a mapping"
+        key = ".".join(where)
+        if mistake["type"] == "extra_forbidden":
+            known = SECTIONS.get(where[0], PlanSpec).model_fields if len(where) > 1 else PlanSpec.model_fields
+            lines.append(f"unknown key {key!r}.{_nearest(where[-1], known)} Known: {', '.join(known)}.")
+        else:
+            given = mistake.get("input")
+            lines.append(f"{key}: {mistake['msg']}" + ("" if mistake["type"] == "missing" else f"; given: {given!r}"))
+    return f"{origin}: " + " ".join(lines)
+
+
+def read_plan(name: str, overrides: Mapping[str, Any] | None = None) -> Plan:
+    """Read, check and expand a plan given by path or packaged name.
+
+    Raises: PlanError; DataError for missing or damaged data; BackboneError for a backbone that cannot be had.
+    """
+    path = find_plan(name)
+    return expand(path.read_text(encoding="utf-8"), str(path.name))
+
+
+def expand(text: str, origin: str = "plan") -> Plan:
+    """Expand a plan's text to its cells."""
+    spec = read_spec(text, origin)
+    rows = [RowSpec(method=m) if isinstance(m, str) else m for m in spec.methods]
+    words_rows: list[RowSpec] = []
+    if spec.untuned:
+        words_rows = [RowSpec(method=UNTUNED.name, words="none")]
+        if spec.words:
+            words_rows.append(RowSpec(method=UNTUNED.name, row="untuned+words", words="text"))
+    names = [row.row or row.method for row in (*words_rows, *rows)]
+    for twice in {n for n in names if names.count(n) > 1}:
+        raise PlanError(f"two rows are named {twice!r}; give one a `row:` name of its own.")
+    for row in rows:
+        lookup("method", row.method, METHODS)
+    for task in spec.tasks:
+        lookup("task", task, TASKS)
+    for backbone in spec.backbones:
+        _check_backbone(backbone)
+    cells = tuple(
+        _cell(spec, backbone, TASKS[task], None if size == "full" else size, row)
+        for backbone in spec.backbones
+        for task in spec.tasks
+        for size in spec.sizes
+        for row in (*words_rows, *rows)
+    )
+    return Plan(id=content_hash([text, [c.cell.id for c in cells]]), name=spec.name, text=text, cells=cells)
+
+
+def _check_backbone(name: str) -> None:
+    """A bare word that is no packaged backbone is a typing error, or a hub id without its owner such as gpt2."""
+    near = _nearest(name, backbones.PACKAGED)
+    if name not in backbones.PACKAGED and near and not Path(name).exists():
+        raise PlanError(
+            f"unknown backbone {name!r}.{near} Known: {', '.join(backbones.PACKAGED)}; or give a hub id or a local folder."
+        )
+
+
+def _configured(row: RowSpec, method: Method, spec: PlanSpec) -> tuple[Any, dict[str, Any], dict[str, str]]:
+    """Return the method's configuration, the shared hyper-parameters and where each value came from."""
+    own = {f.name for f in dataclasses.fields(method.config)}
+    shared: dict[str, Any] = {
+        "learning_rate": method.learning_rate,
+        "steps": 0 if method is UNTUNED else spec.training.steps,
+        "weight_decay": spec.training.weight_decay,
+    }
+    for key in row.config:
+        if key not in own and key not in shared:
+            known = sorted(own | set(shared))
+            raise PlanError(f"unknown key {key!r} in the config of {method.name}.{_nearest(key, known)} Known: {', '.join(known)}.")
+    try:
+        config = TypeAdapter(method.config).validate_python({k: v for k, v in row.config.items() if k in own})
+        shared |= {
+            k: TypeAdapter(int if k == "steps" else float).validate_python(row.config[k]) for k in shared if k in row.config
+        }
+    except ValidationError as error:
+        mistakes = "; ".join(f"{'.'.join(map(str, m['loc']))}: {m['msg']}; given: {m.get('input')!r}" for m in error.errors())
+        raise PlanError(f"config of {method.name}: {mistakes}") from error
+    field = method.size_field
+    if field and getattr(config, field) < 1:
+        raise PlanError(f"config of {method.name}: {field} must be at least 1; given: {getattr(config, field)}")
+    origins = {k: "plan" if k in row.config else "method default" for k in own}
+    origins |= {k: "plan" if k in row.config else "plan's training" for k in ("steps", "weight_decay")}
+    origins["learning_rate"] = "plan" if "learning_rate" in row.config else f"method default: {method.learning_rate_source}"
+    return config, shared, origins
+
+
+def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, row: RowSpec) -> CellPlan:
+    method = UNTUNED if row.method == UNTUNED.name else METHODS[row.method]
+    anatomy = backbones.anatomy(backbone)
+    config, shared, origins = _configured(row, method, spec)
+    if row.budget is not None:
+        if method.size_field in row.config:
+            raise PlanError(f"{row.row or row.method}: give budget or {method.size_field}, not both.")
+        try:
+            config = solve(method, config, anatomy, row.budget)
+        except ValueError as error:
+            raise PlanError(str(error)) from error
+        origins[str(method.size_field)] = f"solved for budget {row.budget:.4%}"
+    if reason := method.refuses(anatomy, config):
+        raise PlanError(f"{method.name} on {backbone}: {reason}.")
+    words = task.words if spec.words == "task" else spec.words
+    words_as: WordsAs = row.words or ("none" if not words else "init" if method.takes_words else "text")
+    if words_as == "init" and not method.takes_words:
+        raise PlanError(f"{method.name} cannot take words as initialisation; use words: text or none.")
+    validation_size = spec.validation if spec.validation is not None else None if size is None else round(0.3 * size)
+    draw = "final0" if size is not None else None
+    base = Trial(
+        backbone=backbone,
+        backbone_sha256=backbones.fingerprint(backbone),
+        method=method.name,
+        method_version=method.version,
+        config=dataclasses.asdict(config),
+        **shared,
+        task=task.name,
+        task_version=task.version,
+        train=data.subset(task.name, "train", size, draw),
+        validation=data.subset(task.name, "validation", validation_size, draw),
+        evaluate=data.subset(task.name, "test", spec.test),
+        settings=Settings(**{k: getattr(spec.training, k) for k in Settings.model_fields}),
+        decoding=_decoding(spec, task),
+        words=words if words_as != "none" else "",
+        words_as=words_as,
+        seed=spec.seed + FINAL_SEEDS,
+        precision=("bfloat16" if torch.cuda.is_available() else "float32") if spec.precision == "auto" else spec.precision,
+    )
+    _check_lengths(base, method, config)
+    searched = {} if method is UNTUNED else spec.search.model_dump()
+    cell = Cell(
+        row=row.row or row.method,
+        backbone=backbone,
+        task=task.name,
+        size=size,
+        method=method.name,
+        budget=row.budget,
+        fixed={"trial": base.model_dump(mode="json"), "search": searched, "final": spec.final.model_dump(), "given": row.config},
+    )
+    return CellPlan(
+        cell=cell,
+        method=method,
+        anatomy=anatomy,
+        base=base,
+        counts=count(method, config, anatomy),
+        search=spec.search,
+        final=spec.final,
+        origins=origins,
+    )
+
+
+def _decoding(spec: PlanSpec, task: Task) -> DecodingSettings:
+    known = dataclasses.asdict(task.decoding)
+    for key in spec.decoding:
+        if key not in known:
+            raise PlanError(f"unknown key 'decoding.{key}'.{_nearest(key, known)} Known: {', '.join(known)}.")
+    try:
+        return DecodingSettings(**{**known, **spec.decoding})
+    except ValidationError as error:
+        raise PlanError(_mistakes(error, "decoding")) from error
+
+
+def _check_lengths(trial: Trial, method: Method, config: Any) -> None:
+    """Refuse inputs that need more positions than the backbone has; nothing is cut silently."""
+    anatomy = backbones.anatomy(trial.backbone)
+    tok = backbones.shared_tokenizer(trial.backbone)
+    virtual = method.offset(config) or len(method.layout(config, [], lambda length: [0] * length))
+    words = trial.words if trial.words_as == "text" else ""
+
+    def longest(texts: Iterable[str]) -> int:
+        probes = sorted(texts, key=len)[-LENGTH_PROBES:]
+        return max(len(ids) for ids in tok(probes, add_special_tokens=False)["input_ids"])
+
+    for split in ("train", "validation", "test"):
+        examples = load_examples(trial.task, split)
+        source = longest(f" {words} {e.source}" for e in examples)
+        target = trial.decoding.max_new_tokens if split == "test" else longest(r for e in examples for r in e.references) + 1
+        need = virtual + source + 1 + target
+        if need > anatomy.max_positions:
+            raise PlanError(
+                f"{method.name} on {trial.backbone}: {virtual} virtual tokens + {source + 1} source and separator + {target} "
+                f"target = {need} positions ({trial.task}, {split}), the backbone has {anatomy.max_positions}. "
+                "Give a smaller length or budget, or fewer decoding.max_new_tokens."
+            )
+
+
+def place_of(cell: CellPlan, phase: Phase, number: int) -> Place:
+    """Return the place's record."""
+    return Place(cell=cell.cell.id, phase=phase, number=number)

@@ -1,0 +1,130 @@
+"""The search phase of one cell: Optuna is asked and told; the store holds all of its state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from scipy.stats import qmc
+
+from featherbench.harness.plan import CellPlan
+from featherbench.harness.records import PROTOCOL, Trial
+from featherbench.harness.store import Store
+
+DIMENSIONS = 16
+"""Sobol points are always drawn in this many dimensions, so that dimension k is the same for every method"""
+DECADES = 3
+WEIGHT_DECAYS = [0.0, 0.01]
+
+
+def space(cell: CellPlan) -> dict[str, BaseDistribution]:
+    """Return the search dimensions in their fixed order: learning rate, steps, weight decay, the method's own.
+
+    What the plan fixes, and the size of a budgeted cell, are not searched.
+    """
+    centre, cap = cell.method.learning_rate, cell.base.steps
+    reach = 10 ** (DECADES / 2)
+    dimensions: dict[str, BaseDistribution] = {
+        "learning_rate": FloatDistribution(centre / reach, centre * reach, log=True),
+        "steps": CategoricalDistribution(sorted({max(1, cap // 4), max(1, cap // 2), cap})),
+        "weight_decay": CategoricalDistribution(WEIGHT_DECAYS),
+        **cell.method.space(cell.anatomy),
+    }
+    given = set(cell.cell.fixed["given"]) | ({cell.method.size_field} if cell.cell.budget is not None else set())
+    return {name: d for name, d in dimensions.items() if name not in given}
+
+
+def sobol_configuration(dimensions: Mapping[str, BaseDistribution], study: int, number: int) -> dict[str, Any]:
+    """Return configuration `number` (from 0): a pure function of protocol, study, dimensions and number.
+
+    All cells share the points of the unit cube. Source: PROTOCOL.md, section 1.5.
+    """
+    points = qmc.Sobol(DIMENSIONS, scramble=True, rng=PROTOCOL * 1_000_003 + study)
+    points.fast_forward(number)
+    point = points.random(1)[0]
+    return {name: _at(d, float(u)) for (name, d), u in zip(dimensions.items(), point, strict=False)}
+
+
+def _at(distribution: BaseDistribution, u: float) -> Any:
+    """Return the value at quantile u in [0, 1)."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[int(u * len(distribution.choices))]
+    if isinstance(distribution, FloatDistribution | IntDistribution):
+        low, high = distribution.low, distribution.high
+        if isinstance(distribution, IntDistribution):
+            high = high + 1
+        value = math.exp(math.log(low) + u * (math.log(high) - math.log(low))) if distribution.log else low + u * (high - low)
+        return int(value) if isinstance(distribution, IntDistribution) else value
+    raise TypeError(f"no rule for {distribution}")
+
+
+class Search:
+    """Proposes the configurations of one cell and remembers their validation scores; rebuilt from the store."""
+
+    def __init__(self, cell: CellPlan, store: Store) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.cell, self._store = cell, store
+        self.dimensions = space(cell)
+        self._proposed = store.proposed(cell.cell.id)
+        self._scores: dict[int, float | None] = {}
+        sampler = optuna.samplers.TPESampler(seed=cell.search.study, n_startup_trials=max(2, cell.search.configurations // 4))
+        self._study = optuna.create_study(direction="maximize", sampler=sampler)
+        self._asked: dict[int, optuna.trial.Trial] = {}
+        for number in sorted(self._proposed):
+            self._ask(number, self._proposed[number])
+
+    def propose(self) -> tuple[int, dict[str, Any]] | None:
+        """Return the next configuration, stored before it runs; None if all are proposed."""
+        number = len(self._asked)
+        if number >= self.cell.search.configurations:
+            return None
+        adaptive = self.cell.search.sampler == "tpe" and number >= max(2, self.cell.search.configurations // 4)
+        fixed = None if adaptive else sobol_configuration(self.dimensions, self.cell.search.study, number)
+        configuration = self._ask(number, fixed)
+        self._store.add_proposal(self.cell.cell.id, number, configuration, "tpe" if adaptive else "sobol")
+        return number, configuration
+
+    def _ask(self, number: int, fixed: Mapping[str, Any] | None) -> dict[str, Any]:
+        if fixed is not None:
+            self._study.enqueue_trial(dict(fixed))
+        self._asked[number] = self._study.ask(self.dimensions)
+        return dict(self._asked[number].params)
+
+    def configuration(self, number: int) -> dict[str, Any]:
+        """Return a proposed configuration."""
+        return dict(self._asked[number].params)
+
+    def trials_of(self, number: int) -> list[tuple[int, Trial]]:
+        """Return (place number, trial) of each search draw of a configuration."""
+        draws = self.cell.search.draws
+        places = range(number * draws, (number + 1) * draws)
+        return [(place, self.cell.trial("search", place, self.configuration(number))) for place in places]
+
+    def tell(self, number: int, score: float | None) -> None:
+        """Report a configuration's validation score; None if a trial of it failed. It counts as spent either way."""
+        if number in self._scores:
+            return
+        self._scores[number] = score
+        state = optuna.trial.TrialState.COMPLETE if score is not None else optuna.trial.TrialState.FAIL
+        self._study.tell(self._asked[number], score, state=state)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every configuration has been told."""
+        return len(self._scores) == self.cell.search.configurations
+
+    def best(self) -> dict[str, Any]:
+        """Return the configuration with the highest mean validation score; the earlier one of equals.
+
+        If every configuration failed, the defaults go to the final phase, where the failure shows again.
+        """
+        scored = {n: s for n, s in self._scores.items() if s is not None}
+        return self.configuration(max(scored, key=lambda n: (scored[n], -n))) if scored else {}

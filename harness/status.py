@@ -1,0 +1,75 @@
+"""What a store holds, re-scoring of kept predictions, and export of single trials."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import sqlalchemy as sa
+
+from featherbench.harness import data, store
+from featherbench.harness.records import Cell, Prediction, ScoreValue, Trial
+from featherbench.harness.score import score
+from featherbench.harness.store import Store
+
+
+def overview(kept: Store) -> list[dict[str, Any]]:
+    """Return one row per place: cell, phase, number, trial, status and cause."""
+    joined = store.places.join(store.trials, store.places.c.trial == store.trials.c.id).join(
+        store.cells, store.cells.c.id == store.places.c.cell
+    )
+    columns = (
+        store.cells.c.spec,
+        store.places.c.phase,
+        store.places.c.number,
+        store.places.c.trial,
+        store.trials.c.status,
+        store.trials.c.cause,
+    )
+    rows = kept.rows(sa.select(*columns).select_from(joined).order_by(store.places.c.cell, store.places.c.phase, store.places.c.number))
+    return [
+        {**row, "spec": None, "cell": Cell.model_validate(row["spec"]).label, "status": row["status"] or "unfinished"}
+        for row in rows
+    ]
+
+
+def kept_predictions(kept: Store, trial_id: str) -> list[Prediction]:
+    """Return a trial's predictions in item order."""
+    where = store.predictions.c.trial == trial_id
+    columns = (store.predictions.c.item, store.predictions.c.text, store.predictions.c.truncated)
+    return [Prediction(**row) for row in kept.rows(sa.select(*columns).where(where).order_by(store.predictions.c.item))]
+
+
+def rescore(kept: Store, trial_id: str) -> list[ScoreValue]:
+    """Score a trial's kept predictions again and replace its scores; logged as a look at the split."""
+    trial = Trial.model_validate(kept.trial(trial_id)["spec"])
+    found = score(trial.task, kept_predictions(kept, trial_id), data.references(trial.task, trial.evaluate))
+    kept.replace_scores(trial_id, [s.model_dump() for s in found])
+    return found
+
+
+def export_trial(kept: Store, trial_id: str, artifacts: str, destination: Path) -> list[Path]:
+    """Write a trial's record, scores, predictions and delta into a folder; return the files."""
+    row = kept.trial(trial_id)
+    destination.mkdir(parents=True, exist_ok=True)
+    where = store.scores.c.trial == row["id"]
+    content = {
+        "id": row["id"],
+        "trial": row["spec"],
+        "status": row["status"],
+        "cause": row["cause"],
+        "cost": row["cost"],
+        "provenance": row["provenance"],
+        "scores": kept.rows(sa.select(store.scores).where(where)),
+        "predictions": [p.model_dump() for p in kept_predictions(kept, row["id"])],
+    }
+    record = destination / "trial.json"
+    record.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
+    if not row["delta"]:
+        return [record]
+    fs, root = fsspec.core.url_to_fs(artifacts)
+    delta = destination / "delta.safetensors"
+    delta.write_bytes(fs.cat_file(f"{root}/{row['delta']}"))
+    return [record, delta]
