@@ -38,6 +38,7 @@ class Training:
     tokens: int = 0
     """Non-padding tokens that went through training steps"""
     seconds: float = 0.0
+    """In training steps; evaluations are not counted"""
     diverged: str | None = None
 
 
@@ -101,10 +102,10 @@ def train(
             state.best_loss, state.best_step = loss, state.step
             state.best = {k: p.detach().clone() for k, p in parameters.items()}
 
-    started = time.monotonic()
     if state.step == 0 and not state.curve:
         evaluate()
     while optimizer and state.step < steps and not state.diverged and not _out_of_patience(state, settings):
+        started = time.monotonic()
         rate = learning_rate_at(state.step, steps, learning_rate, settings.warmup_steps)
         chosen = [pairs[i] for i in batch_indices(state.step, settings.batch_size, len(pairs), seed)]
         targets = sum(len(target) for _, target in chosen)
@@ -123,6 +124,7 @@ def train(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         state.step += 1
+        state.seconds += time.monotonic() - started
         state.tokens += sum(len(prompt) + len(target) for prompt, target in chosen)
         state.curve += [
             CurvePoint(step=state.step, name="train_loss", value=loss),
@@ -133,10 +135,8 @@ def train(
             evaluate()
         on_progress(state.step, steps)
         if checkpoint and time.monotonic() - saved >= checkpoint_seconds:
-            state.seconds += time.monotonic() - started
             _save(checkpoint, state, parameters, optimizer)
-            saved = started = time.monotonic()
-    state.seconds += time.monotonic() - started
+            saved = time.monotonic()
     with torch.no_grad():
         for name, best in state.best.items():
             parameters[name].copy_(best)
