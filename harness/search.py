@@ -48,7 +48,8 @@ def sobol_configuration(dimensions: Mapping[str, BaseDistribution], study: int, 
     All cells share the points of the unit cube. Source: PROTOCOL.md, section 1.5.
     """
     points = qmc.Sobol(DIMENSIONS, scramble=True, rng=PROTOCOL * 1_000_003 + study)
-    points.fast_forward(number)
+    if number:
+        points.fast_forward(number)
     point = points.random(1)[0]
     return {name: _at(d, float(u)) for (name, d), u in zip(dimensions.items(), point, strict=False)}
 

@@ -153,8 +153,9 @@ class Tuned(nn.Module):
             return (ids.clamp(max=self.anatomy.vocab_size - 1), *args[1:])
 
         def shift_positions(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+            ids = kwargs["input_ids"] if "input_ids" in kwargs else args[0]  # GPT-2 gives it by place
             positions = kwargs["position_ids"]
-            shift = self.offsets.repeat_interleave(kwargs["input_ids"].shape[0] // num_slots)
+            shift = self.offsets.repeat_interleave(ids.shape[0] // num_slots)
             return args, {**kwargs, "position_ids": positions + shift[:, None]}
 
         def edit(point: Point) -> Any:
