@@ -42,7 +42,9 @@ def _llama_points(config: Any) -> list[Point]:
             Point(kind="linear", name="key", layer=i, module=f"{block}.self_attn.k_proj", shape=(d, keys)),
             Point(kind="linear", name="value", layer=i, module=f"{block}.self_attn.v_proj", shape=(d, keys)),
             Point(kind="attention", name="attention", layer=i, module=f"{block}.self_attn", shape=heads),
-            Point(kind="linear", name="attention_output", layer=i, module=f"{block}.self_attn.o_proj", shape=(queries, d)),
+            Point(
+                kind="linear", name="attention_output", layer=i, module=f"{block}.self_attn.o_proj", shape=(queries, d)
+            ),
             Point(kind="linear", name="mlp_output", layer=i, module=f"{block}.mlp.down_proj", shape=(inner, d)),
             Point(kind="residual", name="block", layer=i, module=block, shape=(d,)),
         ]

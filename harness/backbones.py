@@ -185,7 +185,7 @@ def anatomy(name: str) -> Anatomy:
 @cache
 def shared_tokenizer(name: str) -> Any:
     """Return the tokenizer of a backbone; one object, not to be changed."""
-    return AutoTokenizer.from_pretrained(_folder_of(name))
+    return AutoTokenizer.from_pretrained(str(_folder_of(name)))
 
 
 def load(name: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Backbone:
@@ -194,7 +194,7 @@ def load(name: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> 
     Raises: BackboneError, UnsupportedBackbone.
     """
     folder, shape = _folder_of(name), anatomy(name)
-    model = AutoModelForCausalLM.from_pretrained(
+    model: Any = AutoModelForCausalLM.from_pretrained(
         folder, dtype=dtype, attn_implementation=ATTENTION, use_safetensors=True, trust_remote_code=False
     )
     model.generation_config = GenerationConfig()  # a model's own decoding habits would differ between backbones

@@ -34,7 +34,9 @@ app = typer.Typer(
 FAILED, USAGE, ENVIRONMENT, INTERRUPTED = 1, 2, 3, 130
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output")]
-StoreUrl = Annotated[str | None, typer.Option("--store", help="Database URL; default: store.sqlite in the run's folder")]
+StoreUrl = Annotated[
+    str | None, typer.Option("--store", help="Database URL; default: store.sqlite in the run's folder")
+]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run; default: runs/NAME-OF-PLAN")]
 PlanName = Annotated[str, typer.Argument(metavar="PLAN", help="A plan file, or the name of a packaged plan")]
 
@@ -214,7 +216,11 @@ def info(name: str, as_json: Json = False) -> None:
                 "files": {split: [dataclasses.asdict(f) for f in files] for split, files in t.files.items()},
             }
         else:
-            content = {"backbone": name, **dataclasses.asdict(backbones.PACKAGED[name]), "prepared": backbones.is_prepared(name)}
+            content = {
+                "backbone": name,
+                **dataclasses.asdict(backbones.PACKAGED[name]),
+                "prepared": backbones.is_prepared(name),
+            }
             if content["prepared"]:
                 shape = backbones.anatomy(name)
                 content |= {"parameters": shape.total_parameters, "layers": shape.num_layers, "width": shape.width}
@@ -285,7 +291,7 @@ def plan(name: PlanName, store: StoreUrl = None, out: Out = None, as_json: Json 
         finished: dict[str, str] = {}
         if store or Path(url_or_file).exists():
             finished = _open_store(store, _folder(expanded.name, out), create=False).finished()
-        cells = []
+        cells: list[dict[str, Any]] = []
         for c in expanded.cells:
             default = None if c.num_search else [c.trial("final", i, {}).id for i in range(c.num_final)]
             done = sum(t in finished for t in default or [])
@@ -333,7 +339,9 @@ def run(
     name: PlanName,
     store: StoreUrl = None,
     out: Out = None,
-    address: Annotated[str | None, typer.Option("--address", help="A running Ray cluster; default: start one here")] = None,
+    address: Annotated[
+        str | None, typer.Option("--address", help="A running Ray cluster; default: start one here")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes; default: one per GPU, one on a CPU")] = None,
     micro_batch: Annotated[int | None, typer.Option(help="Pairs per forward pass; changes memory, not results")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also run failed trials again")] = False,
@@ -415,14 +423,18 @@ def score(
 
     with mended_errors():
         kept = _store_to_read(store, out)
-        wanted = [t for t, s in kept.finished().items() if s != "failed"] if trial == "all" else [kept.trial(trial)["id"]]
+        wanted = (
+            [t for t, s in kept.finished().items() if s != "failed"] if trial == "all" else [kept.trial(trial)["id"]]
+        )
         found = {trial_id: rescore(kept, trial_id) for trial_id in wanted}
     if as_json:
         show_json({t: [s.model_dump() for s in values] for t, values in found.items()})
         return
     for trial_id, values in found.items():
         for s in values:
-            say(f"{trial_id}  {s.metric:<8} {s.subset:<12} {s.value if s.value is None else format(s.value, '.2f')}  {s.signature}")
+            say(
+                f"{trial_id}  {s.metric:<8} {s.subset:<12} {s.value if s.value is None else format(s.value, '.2f')}  {s.signature}"
+            )
 
 
 @app.command()
@@ -537,10 +549,12 @@ def test(
         from featherbench.methods import METHODS
         from featherbench.tasks import TASKS
 
-        lookup(kind, name, METHODS if kind == "method" else TASKS)  # type: ignore[arg-type]
+        lookup(kind, name, METHODS if kind == "method" else TASKS)
         os.environ["FEATHERBENCH_CONTRACT"] = name
         folder = Path(featherbench.contracts.__path__[0])
-        code = pytest.main([str(folder / f"test_{kind}_contract.py"), "-v", "-p", "no:cacheprovider", f"--rootdir={folder}"])
+        code = pytest.main(
+            [str(folder / f"test_{kind}_contract.py"), "-v", "-p", "no:cacheprovider", f"--rootdir={folder}"]
+        )
     raise typer.Exit(int(code))
 
 

@@ -31,14 +31,18 @@ def indices(task: str, split: str, size: int | None, draw: str | None) -> list[A
 def subset(task: str, split: Any, size: int | None = None, draw: str | None = None) -> Subset:
     """Return the subset's record with the hash of its index list."""
     name = split + (str(size) if size else "") + (f".{draw}" if draw else "")
-    return Subset(name=name, split=split, size=size, draw=draw, sha256=content_hash(indices(task, split, size, draw), 64))
+    return Subset(
+        name=name, split=split, size=size, draw=draw, sha256=content_hash(indices(task, split, size, draw), 64)
+    )
 
 
 def checked_indices(task: str, wanted: Subset) -> list[Any]:
     """Return the index list of a subset after checking that it is the planned one."""
     found = indices(task, wanted.split, wanted.size, wanted.draw)
     if content_hash(found, 64) != wanted.sha256:
-        raise DataError(f"{task} {wanted.name}: the index list here differs from the planned one; are the data the same?")
+        raise DataError(
+            f"{task} {wanted.name}: the index list here differs from the planned one; are the data the same?"
+        )
     return found
 
 

@@ -32,19 +32,29 @@ def examine() -> list[Finding]:
 
     cache, memory = cache_folder(), psutil.virtual_memory().available
     found = [
-        Finding(what="python", ok=sys.version_info >= (3, 11), found=sys.version.split()[0], mend="use Python 3.11 or 3.12"),
+        Finding(
+            what="python", ok=sys.version_info >= (3, 11), found=sys.version.split()[0], mend="use Python 3.11 or 3.12"
+        ),
         Finding(what="torch", ok=True, found=torch.__version__),
         Finding(what="transformers", ok=True, found=transformers.__version__),
         _accelerator(torch.cuda.is_available()),
         Finding(
-            what="memory", ok=memory > NEEDED_MEMORY, found=f"{memory / 2**30:.1f} GiB free", mend="close other programs"
+            what="memory",
+            ok=memory > NEEDED_MEMORY,
+            found=f"{memory / 2**30:.1f} GiB free",
+            mend="close other programs",
         ),
         _writable("cache", cache, "set FEATHERBENCH_CACHE to a folder you may write to"),
     ]
     existing = next((p for p in (cache, *cache.parents) if p.exists()), Path("/"))
     free = shutil.disk_usage(existing).free
     found.append(
-        Finding(what="disk", ok=free > NEEDED_DISK, found=f"{free / 2**30:.0f} GiB free at {existing}", mend="free some space")
+        Finding(
+            what="disk",
+            ok=free > NEEDED_DISK,
+            found=f"{free / 2**30:.0f} GiB free at {existing}",
+            mend="free some space",
+        )
     )
     root = os.environ.get("FEATHERBENCH_DATA")
     found.append(

@@ -312,27 +312,36 @@ def _configured(row: RowSpec, method: Method, spec: PlanSpec) -> tuple[Any, dict
     for key in row.config:
         if key not in own and key not in shared:
             known = sorted(own | set(shared))
-            raise PlanError(f"unknown key {key!r} in the config of {method.name}.{_nearest(key, known)} Known: {', '.join(known)}.")
+            raise PlanError(
+                f"unknown key {key!r} in the config of {method.name}.{_nearest(key, known)} Known: {', '.join(known)}."
+            )
     try:
-        config = TypeAdapter(method.config).validate_python({k: v for k, v in row.config.items() if k in own})
+        config: Any = TypeAdapter(method.config).validate_python({k: v for k, v in row.config.items() if k in own})
         shared |= {
-            k: TypeAdapter(int if k == "steps" else float).validate_python(row.config[k]) for k in shared if k in row.config
+            k: TypeAdapter(int if k == "steps" else float).validate_python(row.config[k])
+            for k in shared
+            if k in row.config
         }
     except ValidationError as error:
-        mistakes = "; ".join(f"{'.'.join(map(str, m['loc']))}: {m['msg']}; given: {m.get('input')!r}" for m in error.errors())
+        mistakes = "; ".join(
+            f"{'.'.join(map(str, m['loc']))}: {m['msg']}; given: {m.get('input')!r}" for m in error.errors()
+        )
         raise PlanError(f"config of {method.name}: {mistakes}") from error
     field = method.size_field
     if field and getattr(config, field) < 1:
         raise PlanError(f"config of {method.name}: {field} must be at least 1; given: {getattr(config, field)}")
     origins = {k: "plan" if k in row.config else "method default" for k in own}
     origins |= {k: "plan" if k in row.config else "plan's training" for k in ("steps", "weight_decay")}
-    origins["learning_rate"] = "plan" if "learning_rate" in row.config else f"method default: {method.learning_rate_source}"
+    origins["learning_rate"] = (
+        "plan" if "learning_rate" in row.config else f"method default: {method.learning_rate_source}"
+    )
     return config, shared, origins
 
 
 def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, row: RowSpec) -> CellPlan:
     method = UNTUNED if row.method == UNTUNED.name else METHODS[row.method]
     anatomy = backbones.anatomy(backbone)
+    config: Any
     config, shared, origins = _configured(row, method, spec)
     if row.budget is not None:
         if method.size_field in row.config:
@@ -367,7 +376,9 @@ def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, row: RowS
         words=words if words_as != "none" else "",
         words_as=words_as,
         seed=spec.seed + FINAL_SEEDS,
-        precision=("bfloat16" if torch.cuda.is_available() else "float32") if spec.precision == "auto" else spec.precision,
+        precision=("bfloat16" if torch.cuda.is_available() else "float32")
+        if spec.precision == "auto"
+        else spec.precision,
     )
     _check_lengths(base, method, config)
     searched = {} if method is UNTUNED else spec.search.model_dump()
@@ -378,7 +389,12 @@ def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, row: RowS
         size=size,
         method=method.name,
         budget=row.budget,
-        fixed={"trial": base.model_dump(mode="json"), "search": searched, "final": spec.final.model_dump(), "given": row.config},
+        fixed={
+            "trial": base.model_dump(mode="json"),
+            "search": searched,
+            "final": spec.final.model_dump(),
+            "given": row.config,
+        },
     )
     return CellPlan(
         cell=cell,
@@ -417,7 +433,9 @@ def _check_lengths(trial: Trial, method: Method, config: Any) -> None:
     for split in ("train", "validation", "test"):
         examples = load_examples(trial.task, split)
         source = longest(f" {words} {e.source}" for e in examples)
-        target = trial.decoding.max_new_tokens if split == "test" else longest(r for e in examples for r in e.references) + 1
+        target = (
+            trial.decoding.max_new_tokens if split == "test" else longest(r for e in examples for r in e.references) + 1
+        )
         need = virtual + source + 1 + target
         if need > anatomy.max_positions:
             raise PlanError(

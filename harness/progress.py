@@ -50,7 +50,9 @@ class Board:
         seconds = f"{result.cost.seconds:.0f} s" if result.cost else ""
         cause = (result.cause or "").splitlines()[:1]
         label = self._labels.get(result.trial_id, "search trial")
-        self._console.print(f"{result.trial_id} {label}: {result.status}", *found, *cause, seconds, highlight=False, markup=False)
+        self._console.print(
+            f"{result.trial_id} {label}: {result.status}", *found, *cause, seconds, highlight=False, markup=False
+        )
         self._bars.update(self._sweep_bar, completed=self._done, note=self._eta())
         if result.trial_id in self._trial_bars:
             self._bars.remove_task(self._trial_bars.pop(result.trial_id))

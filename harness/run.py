@@ -13,7 +13,6 @@ from featherbench.harness.schedule import Hooks, Pool
 from featherbench.harness.search import Search
 from featherbench.harness.store import Store
 from featherbench.tasks import TASKS
-from featherbench.tasks.load import load as load_examples
 
 
 @dataclass(kw_only=True)
@@ -39,7 +38,8 @@ class Sweep:
         """Keep the evaluated items in the store, so that reports need no data files."""
         kept = data.references(trial.task, trial.evaluate)
         rows = [
-            {"item": i, "source": e.source, "references": list(e.references), "tags": dict(e.tags)} for i, e in kept.items()
+            {"item": i, "source": e.source, "references": list(e.references), "tags": dict(e.tags)}
+            for i, e in kept.items()
         ]
         self.store.add_items(trial.task, trial.task_version, trial.evaluate.name, rows)
 
@@ -50,9 +50,7 @@ class Sweep:
                 self.store.add_place(place_of(cell, phase, number), trial)
                 continue
             for subset in (trial.train, trial.validation, trial.evaluate):
-                self.store.add_index_list(
-                    subset.sha256, data.checked_indices(trial.task, subset)
-                )
+                self.store.add_index_list(subset.sha256, data.checked_indices(trial.task, subset))
             self.store.add_place(place_of(cell, phase, number), trial)
             self._started.add(trial.id)
             return trial

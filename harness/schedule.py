@@ -6,6 +6,7 @@ MAX_ATTEMPTS times.
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Callable
@@ -56,7 +57,6 @@ class Hooks:
 def _worker_class() -> Any:
     import ray
 
-    @ray.remote(max_concurrency=2, max_restarts=0)
     class Worker:
         """Runs one trial at a time; a second thread answers questions about its progress."""
 
@@ -84,7 +84,7 @@ def _worker_class() -> Any:
         def progress(self) -> tuple[str, int, int]:
             return self._at
 
-    return Worker
+    return ray.remote(Worker)
 
 
 @dataclass
@@ -110,14 +110,19 @@ class Pool:
         }
         try:
             if self.address:
-                ray.init(self.address, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": environment})
+                ray.init(
+                    self.address,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    runtime_env={"env_vars": environment},
+                )
             else:
                 for key, value in _LOCAL_RAY.items():
                     os.environ.setdefault(key, value)
                 ray.init(
                     include_dashboard=False,
                     log_to_driver=False,
-                    logging_level="ERROR",
+                    logging_level=logging.ERROR,
                     object_store_memory=150 * 2**20,
                     _temp_dir=os.path.join(tempfile.gettempdir(), "featherbench-ray"),
                     runtime_env={"env_vars": environment},
@@ -139,7 +144,9 @@ class Pool:
         ray.shutdown()
 
     def _new_worker(self) -> Any:
-        return self._class.options(**self._options).remote(self.engine, self._threads)
+        return self._class.options(**self._options, max_concurrency=2, max_restarts=0).remote(
+            self.engine, self._threads
+        )
 
     def run(self, hooks: Hooks) -> None:
         """Run trials until none is ready and none is running."""

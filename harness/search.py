@@ -62,7 +62,11 @@ def _at(distribution: BaseDistribution, u: float) -> Any:
         low, high = distribution.low, distribution.high
         if isinstance(distribution, IntDistribution):
             high = high + 1
-        value = math.exp(math.log(low) + u * (math.log(high) - math.log(low))) if distribution.log else low + u * (high - low)
+        value = (
+            math.exp(math.log(low) + u * (math.log(high) - math.log(low)))
+            if distribution.log
+            else low + u * (high - low)
+        )
         return int(value) if isinstance(distribution, IntDistribution) else value
     raise TypeError(f"no rule for {distribution}")
 
@@ -76,7 +80,9 @@ class Search:
         self.dimensions = space(cell)
         self._proposed = store.proposed(cell.cell.id)
         self._scores: dict[int, float | None] = {}
-        sampler = optuna.samplers.TPESampler(seed=cell.search.study, n_startup_trials=max(2, cell.search.configurations // 4))
+        sampler = optuna.samplers.TPESampler(
+            seed=cell.search.study, n_startup_trials=max(2, cell.search.configurations // 4)
+        )
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
         self._asked: dict[int, optuna.trial.Trial] = {}
         for number in sorted(self._proposed):

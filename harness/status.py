@@ -28,7 +28,11 @@ def overview(kept: Store) -> list[dict[str, Any]]:
         store.trials.c.status,
         store.trials.c.cause,
     )
-    rows = kept.rows(sa.select(*columns).select_from(joined).order_by(store.places.c.cell, store.places.c.phase, store.places.c.number))
+    rows = kept.rows(
+        sa.select(*columns)
+        .select_from(joined)
+        .order_by(store.places.c.cell, store.places.c.phase, store.places.c.number)
+    )
     return [
         {**row, "spec": None, "cell": Cell.model_validate(row["spec"]).label, "status": row["status"] or "unfinished"}
         for row in rows

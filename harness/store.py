@@ -166,7 +166,9 @@ class Store:
                 "Give --store or --out a place on a local disk that you may write to."
             ) from error
         if found not in (None, SCHEMA):
-            raise StoreError(f"the store has schema {found}, this featherbench reads schema {SCHEMA}; use the matching version.")
+            raise StoreError(
+                f"the store has schema {found}, this featherbench reads schema {SCHEMA}; use the matching version."
+            )
 
     # --- what drivers write ---------------------------------------------------------------------------------------
 
@@ -236,22 +238,30 @@ class Store:
             db.execute(attempts.update().where(where).values(outcome=result.status))
             for table, rows in ((curves, result.curve), (scores, result.scores), (predictions, result.predictions)):
                 _add(db, table, [{"trial": result.trial_id, **row.model_dump()} for row in rows])
-            spec = db.scalar(sa.select(trials.c.spec).where(trials.c.id == result.trial_id))
+            spec = db.scalars(sa.select(trials.c.spec).where(trials.c.id == result.trial_id)).one()
             if result.predictions and spec["evaluate"]["split"] == "test":
-                db.execute(looks.insert().values(trial=result.trial_id, split=spec["evaluate"]["name"], reason="final", at=_now()))
+                db.execute(
+                    looks.insert().values(
+                        trial=result.trial_id, split=spec["evaluate"]["name"], reason="final", at=_now()
+                    )
+                )
 
     def forget_failed(self) -> None:
         """Let failed trials run again; their attempts stay on record."""
         with self._engine.begin() as db:
-            db.execute(trials.update().where(trials.c.status == "failed").values(status=None, cause=None, finished=None))
+            db.execute(
+                trials.update().where(trials.c.status == "failed").values(status=None, cause=None, finished=None)
+            )
 
     def replace_scores(self, trial_id: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Store the scores of a re-scoring of kept predictions, and log the look at the split."""
         with self._engine.begin() as db:
             db.execute(scores.delete().where(scores.c.trial == trial_id))
             _add(db, scores, [{"trial": trial_id, **row} for row in rows])
-            spec = db.scalar(sa.select(trials.c.spec).where(trials.c.id == trial_id))
-            db.execute(looks.insert().values(trial=trial_id, split=spec["evaluate"]["name"], reason="re-score", at=_now()))
+            spec = db.scalars(sa.select(trials.c.spec).where(trials.c.id == trial_id)).one()
+            db.execute(
+                looks.insert().values(trial=trial_id, split=spec["evaluate"]["name"], reason="re-score", at=_now())
+            )
 
     # --- what everybody reads -------------------------------------------------------------------------------------
 

@@ -35,7 +35,9 @@ class Encoder:
         """Return what stands before the target: source, virtual tokens, separator."""
         text = f" {self.words} {source}" if self.words else f" {source}"
         vocabulary = self.backbone.anatomy.vocab_size
-        ids = self.method.layout(self.config, self.ids(text), lambda length: list(range(vocabulary, vocabulary + length)))
+        ids = self.method.layout(
+            self.config, self.ids(text), lambda length: list(range(vocabulary, vocabulary + length))
+        )
         return [*ids, self.backbone.end]
 
     def target(self, text: str) -> list[int]:

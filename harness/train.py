@@ -10,7 +10,7 @@ import math
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,7 +88,9 @@ def train(
     split into micro-batches. With `checkpoint` (a folder) the run continues from what lies there.
     """
     parameters = dict(tuned.slots.named_parameters())
-    optimizer = torch.optim.AdamW(parameters.values(), lr=learning_rate, weight_decay=weight_decay) if parameters else None
+    optimizer = (
+        torch.optim.AdamW(parameters.values(), lr=learning_rate, weight_decay=weight_decay) if parameters else None
+    )
     state = (_load(checkpoint, parameters, optimizer) if checkpoint and optimizer else None) or Training()
     grid = evaluation_steps(steps, settings.evaluations)
     saved = time.monotonic()
@@ -165,9 +167,7 @@ def _loss_in(precision: Precision, device: str) -> LossOf:
 
 
 @torch.no_grad()
-def validation_loss(
-    tuned: Tuned, pairs: Sequence[EncodedPair], pad: int, loss_of: LossOf, batch_size: int
-) -> float:
+def validation_loss(tuned: Tuned, pairs: Sequence[EncodedPair], pad: int, loss_of: LossOf, batch_size: int) -> float:
     """Return the mean loss per target token over all pairs, in nats."""
     device = next(tuned.backbone.parameters()).device
     ordered = sorted(pairs, key=lambda pair: len(pair[0]) + len(pair[1]))
@@ -178,7 +178,7 @@ def validation_loss(
     return total / count
 
 
-def _save(folder: Path, state: Training, parameters: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
+def _save(folder: Path, state: Training, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
     """Write a checkpoint under its step's name, then point `latest` at it in one atomic step."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"parameter.{k}": p.detach() for k, p in parameters.items()}
@@ -203,9 +203,7 @@ def _save(folder: Path, state: Training, parameters: dict[str, Tensor], optimize
             old.unlink()
 
 
-def _load(
-    folder: Path, parameters: dict[str, Tensor], optimizer: torch.optim.Optimizer
-) -> Training | None:
+def _load(folder: Path, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> Training | None:
     """Return the state of the last complete checkpoint and put weights and optimiser where they were, or None."""
     from safetensors import safe_open
 
@@ -224,6 +222,10 @@ def _load(
                 for key, t in tensors.items()
                 if key.startswith(start)
             }
-    best = {k.removeprefix("best."): t.to(parameters[k.removeprefix("best.")].device) for k, t in tensors.items() if k.startswith("best.")}
+    best = {
+        k.removeprefix("best."): t.to(parameters[k.removeprefix("best.")].device)
+        for k, t in tensors.items()
+        if k.startswith("best.")
+    }
     curve = [CurvePoint(**point) for point in numbers.pop("curve")]
     return Training(**numbers, curve=curve, best=best)

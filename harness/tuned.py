@@ -69,7 +69,9 @@ class Slot(nn.Module):
 
     def delta(self) -> dict[str, Tensor]:
         """Return what a user keeps after tuning: stored tensors and private weights, detached, on the CPU."""
-        kept = {f"stored.{k}": v for k, v in self.stored().items()} | {f"weight.{k}": v for k, v in self.weights().items()}
+        kept = {f"stored.{k}": v for k, v in self.stored().items()} | {
+            f"weight.{k}": v for k, v in self.weights().items()
+        }
         return {k: v.detach().cpu().contiguous() for k, v in kept.items()}
 
 
@@ -78,7 +80,8 @@ class CollapsedSlot(Slot):
 
     def __init__(self, method: Method, config: Any, delta: Tensors) -> None:
         split = {
-            kind: {k.removeprefix(kind): v for k, v in delta.items() if k.startswith(kind)} for kind in ("stored.", "weight.")
+            kind: {k.removeprefix(kind): v for k, v in delta.items() if k.startswith(kind)}
+            for kind in ("stored.", "weight.")
         }
         super().__init__(method, config, split["stored."], split["weight."])
 
@@ -109,12 +112,20 @@ class BatchRows:
 class Tuned(nn.Module):
     """A frozen backbone and S slots of one method whose configurations differ in the size field at most."""
 
+    backbone: Any
+    """Shared and never trained, so no submodule of this one"""
+    slots: Any
+    sizes: Tensor
+    """[S] the size field of each slot's configuration"""
+    offsets: Tensor
+    """[S] by how much each slot shifts the text's positions"""
+
     def __init__(self, backbone: Any, anatomy: Anatomy, slots: Sequence[Slot]) -> None:
         super().__init__()
         first = slots[0]
         self.method, self.anatomy = first.method, anatomy
         self.slots = nn.ModuleList(slots)
-        self.__dict__["backbone"] = backbone.eval().requires_grad_(False)  # shared: not a submodule, never trained
+        self.__dict__["backbone"] = backbone.eval().requires_grad_(False)
         self.points = self.method.points(anatomy, first.config)
         if len(slots) > 1 and first.unfrozen:
             raise ValueError(f"{self.method.name} trains private copies of backbone weights; it cannot share a pack")
@@ -128,7 +139,7 @@ class Tuned(nn.Module):
 
     def _stacked(self) -> dict[str, Tensor]:
         """Return the slots' stored tensors [S, ...], padded with zeros to the largest of the pack."""
-        each = [slot.stored() for slot in self.slots]  # type: ignore[operator]
+        each = [slot.stored() for slot in self.slots]
         return {name: _stack([tensors[name] for tensors in each]) for name in each[0]}
 
     @contextmanager
@@ -180,12 +191,12 @@ class Tuned(nn.Module):
             def rows_of(num_rows: int) -> tuple[Tensor, Tensor, Tensor]:
                 """Return every row's keys, values [R, kv_heads, L, head_dim] and visible [R, L]."""
                 n = num_rows // num_slots
-                return tuple(t.repeat_interleave(n, 0) if n > 1 else t for t in (keys, values, visible))  # type: ignore[return-value]
+                return tuple(t.repeat_interleave(n, 0) if n > 1 else t for t in (keys, values, visible))
 
             return rows_of
 
         with ExitStack() as stack:
-            stack.enter_context(_weights_in_place(self.backbone, self.slots[0].weights()))  # type: ignore[operator]
+            stack.enter_context(_weights_in_place(self.backbone, self.slots[0].weights()))
             stack.callback(embeds.register_forward_pre_hook(note_virtual_tokens).remove)
             base = self.backbone.base_model
             stack.callback(base.register_forward_pre_hook(shift_positions, with_kwargs=True).remove)
@@ -209,7 +220,9 @@ class Tuned(nn.Module):
 
     def _loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         logits, targets, slots = self._target_logits(batch)
-        losses = nn.functional.cross_entropy(logits.float() if logits.dtype != torch.float64 else logits, targets, reduction="none")
+        losses = nn.functional.cross_entropy(
+            logits.float() if logits.dtype != torch.float64 else logits, targets, reduction="none"
+        )
         sums = losses.new_zeros(len(self.slots)).index_add(0, slots, losses)
         return sums, torch.bincount(slots, minlength=len(self.slots))
 

@@ -34,7 +34,6 @@ from featherbench.harness.train import Training, train
 from featherbench.harness.tuned import CollapsedSlot, Slot, Tuned, new_slot
 from featherbench.methods import METHODS, UNTUNED
 from featherbench.methods.base import Method
-from featherbench.tasks import TASKS
 from featherbench.tasks.load import load as load_examples
 
 Progress = Callable[[str, int, int], None]
@@ -125,7 +124,12 @@ def run_trial(trial: Trial, engine: Engine, on_progress: Progress = lambda stage
         return Result(trial_id=trial.id, status="failed", cause=f"out of memory: {error}", provenance=provenance())
     except Exception as error:
         where = "".join(traceback.format_exception(error)[-3:])
-        return Result(trial_id=trial.id, status="failed", cause=f"{type(error).__name__}: {error}\n{where}", provenance=provenance())
+        return Result(
+            trial_id=trial.id,
+            status="failed",
+            cause=f"{type(error).__name__}: {error}\n{where}",
+            provenance=provenance(),
+        )
 
 
 def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
@@ -277,7 +281,17 @@ def _device_name(device: str) -> str:
 @cache
 def provenance() -> dict[str, Any]:
     """Return versions, commit and hardware; what a reader needs to judge a number."""
-    packages = ("featherbench", "torch", "transformers", "tokenizers", "datasets", "ray", "optuna", "sacrebleu", "numpy")
+    packages = (
+        "featherbench",
+        "torch",
+        "transformers",
+        "tokenizers",
+        "datasets",
+        "ray",
+        "optuna",
+        "sacrebleu",
+        "numpy",
+    )
     ours = _git("ls-files", "--error-unmatch", Path(__file__).name) is not None  # else it is somebody else's checkout
     commit, dirty = (_git("rev-parse", "HEAD"), _git("status", "--porcelain")) if ours else (None, None)
     return {

@@ -35,7 +35,9 @@ def init(
     """Return embeddings [L, d] or the MLP's tensors; with a probe they start as the task words' embeddings."""
     words = None if probe is None else probe.embeddings(config.length)
     if config.parametrisation == "direct":
-        return {"embeddings": normal(generator, config.length, anatomy.width, std=EMBEDDING_STD) if words is None else words}
+        return {
+            "embeddings": normal(generator, config.length, anatomy.width, std=EMBEDDING_STD) if words is None else words
+        }
     trained = init_mlp(generator, config.length, anatomy.width, config.hidden, (anatomy.width,))
     return trained if words is None else fit_mlp(trained, words)
 

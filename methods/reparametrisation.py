@@ -49,6 +49,6 @@ def fit_mlp(trained: Tensors, target: Tensor) -> dict[str, Tensor]:
     with torch.enable_grad():
         for _ in range(FIT_STEPS):
             optimizer.zero_grad()
-            F.mse_loss(mlp({**trained, **layers}), target).backward()  # type: ignore[no-untyped-call]
+            F.mse_loss(mlp({**trained, **layers}), target).backward()
             optimizer.step()
     return {**trained, **{name: tensor.detach() for name, tensor in layers.items()}}

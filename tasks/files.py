@@ -31,7 +31,9 @@ def read_checked(file: File) -> bytes:
     places = [PACKAGED / file.path, *([Path(root) / file.path] if root else [])]
     path = next((place for place in places if place.exists()), None)
     if path is None and root:
-        raise DataError(f"{file.path} is missing in the data folder {root}. Expected sha256 {file.sha256} (decompressed).")
+        raise DataError(
+            f"{file.path} is missing in the data folder {root}. Expected sha256 {file.sha256} (decompressed)."
+        )
     if path is None:
         path = _download(file)
     try:

@@ -90,7 +90,9 @@ def low_data_pairs(examples: Sequence[Example], size: int, draw: str) -> list[Pa
     half = len(order) // 2
     pool = order[:half] if draw.startswith("search") else order[half:]
     if size > len(pool):
-        raise DataError(f"size {size} is larger than the {len(pool)} inputs that {draw.rstrip('0123456789')} draws may use.")
+        raise DataError(
+            f"size {size} is larger than the {len(pool)} inputs that {draw.rstrip('0123456789')} draws may use."
+        )
     stream = random.Random(f"featherbench draw {draw}")
     stream.shuffle(pool)
     return [(item, stream.randrange(len(examples[item].references))) for item in pool][:size]

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from featherbench.tasks import places_generator
 from featherbench.tasks.base import SPLITS, Example
 from featherbench.tasks.places import PLACES, read

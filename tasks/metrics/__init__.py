@@ -1,0 +1,1 @@
+"""Pure scorers, one file each: corpus(predictions, references) -> value. No torch."""

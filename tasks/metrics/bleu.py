@@ -7,9 +7,10 @@ The Python re-implementation in the official scorer differs where an output has 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sacrebleu
-from sacrebleu.metrics import BLEU as SacreBLEU
+from sacrebleu.metrics.bleu import BLEU as SacreBLEU
 
 from featherbench.tasks.base import Score
 
@@ -18,7 +19,7 @@ def _scorer() -> SacreBLEU:
     return SacreBLEU(tokenize="13a", lowercase=True, force=True)
 
 
-def _streams(references: Sequence[Sequence[str]]) -> list[list[str | None]]:
+def _streams(references: Sequence[Sequence[str]]) -> list[Any]:
     """Return one list per reference position; an item with fewer references has None there."""
     most = max(len(refs) for refs in references)
     return [[refs[i] if i < len(refs) else None for refs in references] for i in range(most)]
@@ -32,7 +33,9 @@ def bleu(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> flo
 def signature(references: Sequence[Sequence[str]]) -> str:
     """Return options, sacrebleu's version and the item and reference counts."""
     count = sum(len(refs) for refs in references)
-    return f"bleu|case:lc|tok:13a|smooth:exp|eff:no|version:{sacrebleu.__version__}|items:{len(references)}|refs:{count}"
+    return (
+        f"bleu|case:lc|tok:13a|smooth:exp|eff:no|version:{sacrebleu.__version__}|items:{len(references)}|refs:{count}"
+    )
 
 
 BLEU = Score(name="bleu", corpus=bleu, signature=signature)

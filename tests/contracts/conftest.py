@@ -29,4 +29,5 @@ def backbone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     folder: Path = write_backbone(request.param, tmp_path_factory.mktemp(request.param))
     return backbones.load(str(folder), torch.float64)
 
+
 torch.set_num_threads(1)  # tiny tensors: more threads only wait for each other

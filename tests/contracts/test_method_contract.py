@@ -35,7 +35,10 @@ def configured(method: Method, size: int | None = None) -> Any:
 def pairs_of(backbone: Backbone, method: Method, config: Any, number: int = 6) -> list[tuple[list[int], list[int]]]:
     encoder = Encoder(backbone=backbone, method=method, config=config)
     examples = load_examples("places", "validation")[:number]
-    return [(encoder.prompt(e.source[: 20 + 7 * i]), encoder.target(e.references[0][: 15 + 5 * i])) for i, e in enumerate(examples)]
+    return [
+        (encoder.prompt(e.source[: 20 + 7 * i]), encoder.target(e.references[0][: 15 + 5 * i]))
+        for i, e in enumerate(examples)
+    ]
 
 
 def slot_of(backbone: Backbone, method: Method, size: int | None = None, seed: int = 0) -> Slot:

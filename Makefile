@@ -1,0 +1,39 @@
+# Everything a new machine needs is Python 3.11 or 3.12, git and make.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup quickstart test test-all lint gpu clean
+
+setup: .venv/.installed
+
+# uv resolves in seconds where it can be had; pip does the same in minutes. UV_FIND_LINKS lets uv see the folder that
+# pip already knows, so that both take a CPU build of torch lying there.
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	if $(BIN)/pip install -q uv 2>/dev/null; then \
+	  DS_BUILD_OPS=0 UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
+	else \
+	  DS_BUILD_OPS=0 $(BIN)/pip install -q --no-compile -c constraints.txt -e '.[dev]'; \
+	fi
+	touch $@
+
+quickstart: setup
+	$(BIN)/featherbench run quickstart
+	@echo "Open runs/quickstart/report/index.html"
+
+# One thread per worker: the test models are tiny. Real-model tests prepare the backbone themselves.
+test: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	mkdir -p build/typed/featherbench
+	for part in harness methods tasks reports; do ln -sfn ../../../$$part build/typed/featherbench/$$part; done
+	MYPYPATH=build/typed $(BIN)/mypy --namespace-packages --explicit-package-bases -p featherbench.harness -p featherbench.methods -p featherbench.tasks -p featherbench.reports
+
+gpu: setup
+	$(BIN)/python -m pytest -m gpu
+
+clean:
+	rm -rf .venv build dist *.egg-info
