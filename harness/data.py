@@ -60,7 +60,7 @@ def items(task: str, wanted: Subset) -> list[int]:
 
 
 def references(task: str, wanted: Subset) -> dict[int, Example]:
-    """Return item -> what its output is scored against: one reference where the subset has only one, else all."""
+    """Return item -> what its output is scored against, in file order: the subset's references of a pair list, else all."""
     examples = load(task, wanted.split)
     chosen: dict[int, list[int]] = {}
     for entry in checked_indices(task, wanted):
@@ -72,7 +72,7 @@ def references(task: str, wanted: Subset) -> dict[int, Example]:
             references=tuple(examples[item].references[r] for r in kept),
             tags=examples[item].tags,
         )
-        for item, kept in chosen.items()
+        for item, kept in sorted(chosen.items())
     }
 
 

@@ -174,7 +174,8 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
     decode_seconds = time.monotonic() - decode_started
     decode_peak = peak_bytes(device)
     delta = slot.delta() if trial.method != UNTUNED.name else {}
-    blob = save_tensors(delta, {"trial": trial.id, "method": trial.method, "config": json.dumps(trial.config)})
+    about = {"trial": trial.id, "method": trial.method, "config": trial.config}
+    blob = save_tensors(delta, {"featherbench": json.dumps(about)})  # one entry: several have no fixed order
     kept = _keep(blob, trial, engine) if delta and engine.keep_deltas else None
     counts = count(method, config, backbone.anatomy)
     lengths = [len(p) + len(t) for p, t in train_pairs] or [1]

@@ -15,7 +15,7 @@ from transformers import (
 )
 
 VOCABULARY = 300
-POSITIONS = 256
+POSITIONS = 512
 WIDTH = 32
 LAYERS = 3
 END = "<|end|>"
