@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup quickstart test test-all lint gpu clean
+.PHONY: setup quickstart test lint gpu clean
 
 setup: .venv/.installed
 
