@@ -95,10 +95,9 @@ def train(
     grid = evaluation_steps(steps, settings.evaluations)
     saved = time.monotonic()
     device = next(tuned.backbone.parameters()).device
-    loss_of = _loss_in(precision, device.type)
 
     def evaluate() -> None:
-        loss = validation_loss(tuned, validation, pad, loss_of, settings.batch_size)
+        loss = validation_loss(tuned, validation, pad, precision, settings.batch_size)
         state.curve.append(CurvePoint(step=state.step, name="validation_loss", value=loss))
         if loss < state.best_loss:
             state.best_loss, state.best_step = loss, state.step
@@ -114,7 +113,8 @@ def train(
         loss = 0.0
         for start in range(0, len(chosen), micro_batch or len(chosen)):
             part = chosen[start : start + (micro_batch or len(chosen))]
-            sums, _ = loss_of(tuned, training_batch(part, pad, device))
+            with computing_in(precision, device.type):
+                sums, _ = tuned(training_batch(part, pad, device))
             (sums.sum() / targets).backward()
             loss += sums.sum().item() / targets
         norm = torch.nn.utils.clip_grad_norm_(parameters.values(), settings.clip).item()
@@ -153,27 +153,22 @@ def _out_of_patience(state: Training, settings: Settings) -> bool:
     return len(later) >= settings.patience
 
 
-LossOf = Callable[[Tuned, dict[str, Tensor]], tuple[Tensor, Tensor]]
-
-
-def _loss_in(precision: Precision, device: str) -> LossOf:
-    """Return the forward pass in a precision: bfloat16 means float32 weights under autocast, for every method."""
-
-    def forward(tuned: Tuned, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
-            return tuned(batch)
-
-    return forward
+def computing_in(precision: Precision, device: str) -> torch.autocast:
+    """Return the context of a precision: bfloat16 means float32 weights under autocast, for every method and in decoding."""
+    return torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 @torch.no_grad()
-def validation_loss(tuned: Tuned, pairs: Sequence[EncodedPair], pad: int, loss_of: LossOf, batch_size: int) -> float:
+def validation_loss(
+    tuned: Tuned, pairs: Sequence[EncodedPair], pad: int, precision: Precision, batch_size: int
+) -> float:
     """Return the mean loss per target token over all pairs, in nats."""
     device = next(tuned.backbone.parameters()).device
     ordered = sorted(pairs, key=lambda pair: len(pair[0]) + len(pair[1]))
     total, count = 0.0, 0
     for start in range(0, len(ordered), batch_size):
-        sums, counts = loss_of(tuned, training_batch(ordered[start : start + batch_size], pad, device))
+        with computing_in(precision, device.type):
+            sums, counts = tuned(training_batch(ordered[start : start + batch_size], pad, device))
         total, count = total + sums.sum().item(), count + int(counts.sum())
     return total / count
 

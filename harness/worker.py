@@ -30,7 +30,7 @@ from featherbench.harness.decode import decode
 from featherbench.harness.records import Cost, Prediction, Result, Trial
 from featherbench.harness.score import score
 from featherbench.harness.text import Encoder, decoding_batch
-from featherbench.harness.train import Training, train
+from featherbench.harness.train import Training, computing_in, train
 from featherbench.harness.tuned import CollapsedSlot, Slot, Tuned, new_slot
 from featherbench.methods import METHODS, UNTUNED
 from featherbench.methods.base import Method
@@ -228,14 +228,15 @@ def decode_items(
     """Decode the trial's evaluation items; only sources are read here."""
     examples = load_examples(trial.task, trial.evaluate.split)
     sources = [(item, examples[item].source) for item in data.items(trial.task, trial.evaluate)]
-    return decode(
-        tuned,
-        encoder,
-        sources,
-        trial.decoding,
-        engine.decode_batch,
-        lambda done, total: on_progress("decoding", done, total),
-    )
+    with computing_in(trial.precision, encoder.backbone.model.device.type):
+        return decode(
+            tuned,
+            encoder,
+            sources,
+            trial.decoding,
+            engine.decode_batch,
+            lambda done, total: on_progress("decoding", done, total),
+        )
 
 
 def _keep(blob: bytes, trial: Trial, engine: Engine) -> str:

@@ -28,7 +28,9 @@ def backbone(tiny_llama: str) -> backbones.Backbone:
 def run(backbone: backbones.Backbone, method: Any, **changes: Any) -> tuple[Training, Tuned]:
     config = method.config()
     encoder = Encoder(backbone=backbone, method=method, config=config)
-    pairs = [(encoder.prompt(e.source[:40]), encoder.target(e.references[0][:30])) for e in load("places", "validation")]
+    pairs = [
+        (encoder.prompt(e.source[:40]), encoder.target(e.references[0][:30])) for e in load("places", "validation")
+    ]
     slot = new_slot(method, config, backbone.anatomy, backbone.model, 0)
     tuned = Tuned(backbone.model, backbone.anatomy, [slot])
     arguments: dict[str, Any] = dict(
@@ -123,7 +125,11 @@ def test_a_resumed_run_is_the_uninterrupted_run(name: str, backbone: backbones.B
     assert (tmp_path / "latest").read_text() == "step3.safetensors"
     steps: list[int] = []
     resumed, found = run(
-        backbone, method, checkpoint=tmp_path, checkpoint_seconds=1e9, on_progress=lambda done, total: steps.append(done)
+        backbone,
+        method,
+        checkpoint=tmp_path,
+        checkpoint_seconds=1e9,
+        on_progress=lambda done, total: steps.append(done),
     )
     assert steps == [4, 5, 6], "the work before the checkpoint is not repeated"
     assert [p for p in resumed.curve] == [p for p in whole.curve]
@@ -137,3 +143,12 @@ def test_every_method_learns_the_same_data_in_the_same_order(backbone: backbones
     virtual = METHODS["infix"].config().length * 2 * 4
     assert tokens["full_ft"] == tokens["ft_top2"] == tokens["adapter"] == tokens["prefix"]
     assert tokens["infix"] == tokens["embedding_only"] == tokens["full_ft"] + virtual
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_bfloat16_computes_nearly_the_same_loss(name: str, backbone: backbones.Backbone) -> None:
+    """Weights stay float32 and so do the updates; only the computation is coarser, for every method."""
+    exact, _ = run(backbone, METHODS[name], steps=2, learning_rate=1e-3)
+    coarse, tuned = run(backbone, METHODS[name], steps=2, learning_rate=1e-3, precision="bfloat16")
+    assert curve(coarse, "validation_loss") == pytest.approx(curve(exact, "validation_loss"), rel=0.02)
+    assert all(p.dtype == torch.float32 for p in tuned.slots.parameters())
