@@ -224,11 +224,14 @@ def score_estimate(runs: Sequence[Run], unit: str, metric: str, subset: str) -> 
     if _mixed(score for _, score in stored):
         return Estimate(units=0, mean=None, half_width=None, note=MIXED)
     result = estimate(unit_values(found, unit), unit)
-    reasons = sorted({s.signature if s else "no such score is stored" for _, s in stored if s is None or s.value is None})
+    reasons = sorted(
+        {s.signature if s else "no such score is stored" for _, s in stored if s is None or s.value is None}
+    )
     if not runs:
         return replace(result, note="no trial with scores")
     if reasons:
-        missing = f"{len(runs) - len(found)} of {len(runs)} trials without value: {'; '.join(reasons)}"
+        share = f"{len(runs) - len(found)} of {len(runs)} trials without value: " if found else ""
+        missing = share + "; ".join(reasons)
         return replace(result, note="; ".join(part for part in (result.note, missing) if part and part != "no value"))
     return result
 
@@ -353,6 +356,11 @@ def _warnings(rows: Sequence[Summary]) -> list[str]:
         found.append("rows have unequal numbers of trials")
     if len({tuple(sorted(run.trial.seed for run in row.counted)) for row in tuned}) > 1:
         found.append("rows have different seeds, so their trials are not paired")
+    draws = {run.trial.train.draw for row in tuned for run in row.counted}
+    if len(draws) == 1 and None not in draws and any(row.counts.counted > 1 for row in tuned):
+        found.append(
+            f"all trials use one draw of the training pairs ({min(map(str, draws))}): intervals hold for it only"
+        )
     if len({run.trial.settings for row in tuned for run in row.counted}) > 1:
         found.append("rows were trained with different settings (batch size, evaluations, clipping, …)")
     for name, values in (

@@ -48,5 +48,7 @@ def _estimate(row: Summary, values: Sequence[tuple[Run, float | None]]) -> Estim
     found = [(run, value) for run, value in values if value is not None]
     result = estimate(unit_values(found, row.unit), row.unit)
     if row.deterministic:
-        return Estimate(units=result.units, mean=result.mean, half_width=None, note="deterministic" if found else "no value")
+        return Estimate(
+            units=result.units, mean=result.mean, half_width=None, note="deterministic" if found else "no value"
+        )
     return result

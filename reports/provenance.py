@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -46,7 +47,11 @@ def _values(values: Iterable[Any]) -> list[dict[str, Any]]:
 
 def _strict(value: Any) -> Any:
     """Return `value` as standard JSON, which has no NaN and no infinity."""
-    return str(value) if isinstance(value, float) and value - value != 0 else value
+    if isinstance(value, list):
+        return [_strict(inner) for inner in value]
+    if isinstance(value, dict):
+        return {key: _strict(inner) for key, inner in value.items()}
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _scorers(runs: Iterable[Run]) -> list[dict[str, Any]]:

@@ -220,7 +220,7 @@ def _split(trial: Trial) -> tuple[sa.ColumnElement[bool], ...]:
     return (
         columns.task == trial.task,
         columns.task_version == trial.task_version,
-        columns.split == trial.evaluate.split,
+        columns.split.in_([trial.evaluate.name, trial.evaluate.split]),  # items are numbered within the split in both
     )
 
 

@@ -97,9 +97,7 @@ def _sample(
     )
 
 
-def _output(
-    row: Summary, run: Run | None, item: int, outputs: Mapping[tuple[str, int], tuple[str, bool]]
-) -> Output:
+def _output(row: Summary, run: Run | None, item: int, outputs: Mapping[tuple[str, int], tuple[str, bool]]) -> Output:
     if run is None:
         return Output(label=row.label, trial="no finished trial", text=None, truncated=False, empty=False)
     if (run.trial_id, item) not in outputs:

@@ -67,7 +67,9 @@ def searches(store: Store, contents: Contents) -> list[Search]:
     for cell in contents.cells:
         runs = [run for run in by_cell[cell.id] if run.phase == "search"]
         if runs or proposals.get(cell.id):
-            found.append(_search(cell, runs, [r for r in by_cell[cell.id] if r.phase == "final"], proposals.get(cell.id, [])))
+            found.append(
+                _search(cell, runs, [r for r in by_cell[cell.id] if r.phase == "final"], proposals.get(cell.id, []))
+            )
     return found
 
 
@@ -94,7 +96,7 @@ def _tried(runs: Sequence[Run], metric: str | None, used: bool) -> Tried:
     fresh = [run for run in runs if run.repeats is None]
     stored = [run.score(metric, ALL) for run in fresh if run.counts] if metric else []
     values = [score.value for score in stored if score and score.value is not None]
-    mixed = len({score.signature.split("|")[0] for score in stored if score}) > 1
+    mixed = _mixed(fresh, metric)
     notes = [f"{sum(r.status == status for r in fresh)} {status}" for status in ("diverged", "failed")]
     notes = [note for note in notes if not note.startswith("0 ")]
     unfinished = sum(run.status is None for run in fresh)
@@ -109,3 +111,13 @@ def _tried(runs: Sequence[Run], metric: str | None, used: bool) -> Tried:
         note="; ".join(notes + ([MIXED] if mixed else [])),
         used=used,
     )
+
+
+def _mixed(runs: Sequence[Run], metric: str | None) -> bool:
+    """True if the same items were scored by different scorers; other draws may have other reference counts."""
+    signatures: dict[str, set[str]] = defaultdict(set)
+    for run in runs:
+        score = run.score(metric, ALL) if metric and run.counts else None
+        if score and score.value is not None:
+            signatures[run.trial.evaluate.sha256].add(score.signature)
+    return any(len(found) > 1 for found in signatures.values())
