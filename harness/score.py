@@ -12,7 +12,7 @@ from featherbench.tasks.base import Example
 
 
 def score(task: str, predictions: Sequence[Prediction], examples: Mapping[int, Example]) -> list[ScoreValue]:
-    """Return every official score of the task, over all items and over seen and unseen ones.
+    """Return every official score of the task, the primary one first, over all items and over seen and unseen ones.
 
     A scorer that fails gives a score without a value, with the reason; NaN never enters a score.
     Raises: ValueError if predictions and items are not the same set.
@@ -21,7 +21,7 @@ def score(task: str, predictions: Sequence[Prediction], examples: Mapping[int, E
         raise ValueError(f"{len(predictions)} predictions do not match the {len(examples)} items one to one.")
     golds = list(examples.values())
     found = []
-    for metric in TASKS[task].scores:
+    for metric in sorted(TASKS[task].scores, key=lambda s: s.name != TASKS[task].primary):
         for subset, members in tag_groups(golds).items():
             outputs, references = [predictions[i].text for i in members], [golds[i].references for i in members]
             value: float | None

@@ -50,7 +50,7 @@ def rescore(kept: Store, trial_id: str) -> list[ScoreValue]:
     """Score a trial's kept predictions again and replace its scores; logged as a look at the split."""
     trial = Trial.model_validate(kept.trial(trial_id)["spec"])
     found = score(trial.task, kept_predictions(kept, trial_id), data.references(trial.task, trial.evaluate))
-    kept.replace_scores(trial_id, [s.model_dump() for s in found])
+    kept.replace_scores(trial_id, found)
     return found
 
 

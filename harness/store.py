@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from featherbench.harness.records import Cell, Place, Result, Trial
+from featherbench.harness.records import Cell, Place, Result, ScoreValue, Trial
 
 SCHEMA = 1
 
@@ -83,6 +83,7 @@ scores = sa.Table(
     sa.Column("subset", sa.String, primary_key=True),
     sa.Column("value", sa.Float, nullable=True),
     sa.Column("signature", sa.String),
+    sa.Column("position", sa.Integer),  # order of the task's scores, the primary one first
 )
 predictions = sa.Table(
     "predictions",
@@ -236,8 +237,9 @@ class Store:
                 return
             where = (attempts.c.trial == result.trial_id) & (attempts.c.number == attempt)
             db.execute(attempts.update().where(where).values(outcome=result.status))
-            for table, rows in ((curves, result.curve), (scores, result.scores), (predictions, result.predictions)):
+            for table, rows in ((curves, result.curve), (predictions, result.predictions)):
                 _add(db, table, [{"trial": result.trial_id, **row.model_dump()} for row in rows])
+            _add(db, scores, _score_rows(result.trial_id, result.scores))
             spec = db.scalars(sa.select(trials.c.spec).where(trials.c.id == result.trial_id)).one()
             if result.predictions and spec["evaluate"]["split"] == "test":
                 db.execute(
@@ -253,11 +255,11 @@ class Store:
                 trials.update().where(trials.c.status == "failed").values(status=None, cause=None, finished=None)
             )
 
-    def replace_scores(self, trial_id: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def replace_scores(self, trial_id: str, found: Sequence[ScoreValue]) -> None:
         """Store the scores of a re-scoring of kept predictions, and log the look at the split."""
         with self._engine.begin() as db:
             db.execute(scores.delete().where(scores.c.trial == trial_id))
-            _add(db, scores, [{"trial": trial_id, **row} for row in rows])
+            _add(db, scores, _score_rows(trial_id, found))
             spec = db.scalars(sa.select(trials.c.spec).where(trials.c.id == trial_id)).one()
             db.execute(
                 looks.insert().values(trial=trial_id, split=spec["evaluate"]["name"], reason="re-score", at=_now())
@@ -312,6 +314,10 @@ def _configure_sqlite(connection: Any, _: Any) -> None:
     """WAL lets readers work beside the writer; FULL makes a commit durable before it returns."""
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _score_rows(trial_id: str, found: Sequence[ScoreValue]) -> list[dict[str, Any]]:
+    return [{"trial": trial_id, "position": i, **score.model_dump()} for i, score in enumerate(found)]
 
 
 def _add(db: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:

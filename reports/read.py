@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from featherbench.harness import store as tables
 from featherbench.harness.records import Cell, Cost, ScoreValue, Trial
-from featherbench.harness.store import Store, sqlite_path
+from featherbench.harness.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,10 +145,9 @@ def _runs(store: Store, cells: Mapping[str, Cell]) -> list[Run]:
 
 
 def _scores(store: Store) -> dict[str, list[ScoreValue]]:
-    """Return {trial: scores in the order of their insertion}; a value that is not finite becomes missing."""
-    insertion = "rowid" if sqlite_path(store.url) is not None else "ctid"
+    """Return {trial: scores the primary one first}; a value that is not finite becomes missing."""
     found: dict[str, list[ScoreValue]] = defaultdict(list)
-    for row in store.rows(sa.select(tables.scores).order_by(sa.literal_column(insertion))):
+    for row in store.rows(sa.select(tables.scores).order_by(tables.scores.c.position)):
         value, signature = row["value"], row["signature"]
         if value is not None and not math.isfinite(value):
             value, signature = None, f"the stored value is {value}; {signature}"

@@ -59,9 +59,9 @@ def size_text(size: int | None) -> str:
 
 
 def board_title(board: Board) -> str:
-    """Return e.g. "smollm2-135m · places · test · whole training split"."""
+    """Return e.g. "smollm2-135m · places.test · whole training split"."""
     key = board.key
-    return f"{key.backbone} · {key.task} · {key.evaluated} · {size_text(key.size)}"
+    return f"{key.backbone} · {key.task}.{key.evaluated} · {size_text(key.size)}"
 
 
 def board_origin(board: Board) -> str:

@@ -52,9 +52,9 @@ def test_search_and_final_draws_come_from_halves_that_never_meet() -> None:
 
 def test_a_draw_is_forever() -> None:
     """Golden: these pairs are part of every stored trial. To recompute: low_data_pairs(EXAMPLES, 4, draw)."""
-    assert low_data_pairs(EXAMPLES, 4, "final0") == "GOLDEN_FINAL"
-    assert low_data_pairs(EXAMPLES, 4, "search0") == "GOLDEN_SEARCH"
-    assert random_items(EXAMPLES, 5) == "GOLDEN_TEST"
+    assert low_data_pairs(EXAMPLES, 4, "final0") == [(120, 0), (82, 2), (154, 1), (196, 0)]
+    assert low_data_pairs(EXAMPLES, 4, "search0") == [(85, 0), (138, 1), (57, 1), (89, 0)]
+    assert random_items(EXAMPLES, 5) == [20, 90, 155, 162, 178]
 
 
 def test_a_size_beyond_the_half_is_refused_with_what_there_is() -> None:
@@ -82,7 +82,9 @@ def test_a_subset_is_named_by_what_it_holds_and_hashed_by_its_indices() -> None:
     low = data.subset("places", "train", 20, "final0")
     assert low.name == "train20.final0" and data.subset("places", "train").name == "train"
     assert low.sha256 != data.subset("places", "train", 20, "final1").sha256
-    assert [list(p) for p in low_data_pairs(load("places", "train"), 20, "final0")] == data.checked_indices("places", low)
+    assert [list(p) for p in low_data_pairs(load("places", "train"), 20, "final0")] == data.checked_indices(
+        "places", low
+    )
 
 
 def test_an_index_list_that_is_not_the_planned_one_is_refused() -> None:
@@ -316,6 +318,6 @@ def test_the_papers_test_sources_have_the_official_references(real_data: Path) -
 def test_an_official_training_item_reads_as_in_the_release(real_data: Path) -> None:
     first = load("e2e", "train")[0]
     assert first.source == (
-        "name : The Vaults | Type : pub | price : more than £20 | customer rating : 5 out of 5 | near : Café Adriatic"
+        "name : The Vaults | Type : pub | price : more than £30 | customer rating : 5 out of 5 | near : Café Adriatic"
     )
     assert first.references[0] == "The Vaults pub near Café Adriatic has a 5 star rating.  Prices start at £30."

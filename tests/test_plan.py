@@ -177,9 +177,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize(("changes", "parts"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_named_with_its_mend(
-    changes: dict[str, Any], parts: tuple[str, ...], tiny_llama: str
-) -> None:
+def test_a_mistake_is_named_with_its_mend(changes: dict[str, Any], parts: tuple[str, ...], tiny_llama: str) -> None:
     with pytest.raises(PlanError) as caught:
         expand(plan_text(tiny_llama, **changes))
     message = str(caught.value)

@@ -14,7 +14,7 @@ from scipy.stats import qmc
 
 from featherbench.harness.plan import CellPlan, expand
 from featherbench.harness.records import PROTOCOL
-from featherbench.harness.search import DIMENSIONS, WEIGHT_DECAYS, Search, sobol_configuration, space
+from featherbench.harness.search import DIMENSIONS, Search, sobol_configuration, space
 from featherbench.harness.store import Store
 
 UNIT = {f"d{k}": FloatDistribution(0.0, 1.0) for k in range(DIMENSIONS)}

@@ -201,7 +201,9 @@ def test_a_value_that_is_not_a_number_never_becomes_a_score(store: Store, monkey
         for name, value in (("nan", math.nan), ("inf", math.inf), ("bleu", 1.0))
     ]
     monkeypatch.setitem(TASKS, "places", dataclasses.replace(PLACES, scores=tuple(broken)))
-    found = score("places", [Prediction(item=0, text="a", truncated=False)], {0: Example(source="s", references=("r",))})
+    found = score(
+        "places", [Prediction(item=0, text="a", truncated=False)], {0: Example(source="s", references=("r",))}
+    )
     store.record(result(one, scores=tuple(found)), 1)
     kept = {row["metric"]: row["value"] for row in store.rows(sa.select(tables.scores))}
     assert kept == {"nan": None, "inf": None, "bleu": 1.0}
@@ -257,7 +259,9 @@ def test_every_look_at_the_test_split_is_logged(store: Store) -> None:
     new = [{"metric": "bleu", "subset": "all", "value": 13.0, "signature": "bleu|items:2|version:3"}]
     store.replace_scores(final.id, new)
     assert looks(store) == [(final.id, "test2", "final"), (final.id, "test2", "re-score")]
-    assert store.rows(sa.select(tables.scores).where(tables.scores.c.trial == final.id)) == [{"trial": final.id, **new[0]}]
+    assert store.rows(sa.select(tables.scores).where(tables.scores.c.trial == final.id)) == [
+        {"trial": final.id, **new[0]}
+    ]
     assert store.score(search.id, "bleu") == 12.5, "other trials keep their scores"
 
 
