@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +68,17 @@ def _head(anatomy: Anatomy) -> int:
 
 
 def reset_peak(device: str) -> None:
-    """Start a new measurement of peak memory."""
+    """Start a new measurement of peak memory, with what earlier trials left behind given back first."""
+    gc.collect()
     if device.startswith("cuda"):
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-    else:
-        try:
-            Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM; Linux only
-        except OSError:
-            pass
+        return
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # freed pages count as resident until glibc returns them
+        Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
+    except (OSError, AttributeError):
+        pass  # not Linux with glibc: the peak is that of the process so far
 
 
 def peak_bytes(device: str) -> int:

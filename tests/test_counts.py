@@ -182,9 +182,6 @@ def test_a_method_without_a_size_says_what_it_stores(medium: Anatomy) -> None:
 
 # --- FLOPs ---------------------------------------------------------------------------------------------------------
 
-FLOPS_TOLERANCE = 0.15
-"""The formulas leave out what three tiny layers make visible: that the lowest layer needs no gradient of its input, and
-the backward of a softmax; and they count the head at target positions only, as the loss does"""
 TOKENS, ROWS, TARGETS = 48, 4, 20
 
 
@@ -222,14 +219,25 @@ def test_forward_flops_are_those_of_a_counter(tiny: backbones.Backbone) -> None:
     assert computed == pytest.approx(found, rel=1e-6)
 
 
+# Unfrozen weights: exact. Prefix: the formula takes the lowest layer as a whole, but nothing below its attention needs a
+# gradient, 5 % of a model with three layers.
 @pytest.mark.parametrize(
-    ("name", "config"),
-    [("full_ft", {}), ("ft_top2", {}), ("ft_top2", {"blocks": 1}), ("prefix", {"parametrisation": "direct"})],
-    ids=["full_ft", "ft_top2", "top block", "prefix"],
+    ("name", "config", "tolerance"),
+    [
+        ("full_ft", {}, 0.01),
+        ("ft_top2", {}, 0.01),
+        ("ft_top2", {"blocks": 1}, 0.01),
+        ("ft_top2", {"token_table": True}, 0.01),
+        ("embedding_only", {}, 0.01),
+        ("prefix", {"parametrisation": "direct"}, 0.15),
+    ],
+    ids=["full_ft", "ft_top2", "top block", "ft_top2 with token table", "embedding_only", "prefix"],
 )
-def test_training_flops_are_those_of_a_counter(tiny: backbones.Backbone, name: str, config: dict[str, Any]) -> None:
+def test_training_flops_are_those_of_a_counter(
+    tiny: backbones.Backbone, name: str, config: dict[str, Any], tolerance: float
+) -> None:
     found, computed = counted(tiny, name, backward=True, **config)
-    assert computed == pytest.approx(found, rel=FLOPS_TOLERANCE)
+    assert computed == pytest.approx(found, rel=tolerance)
 
 
 def test_a_head_at_all_positions_costs_more_than_at_target_positions(tiny: backbones.Backbone) -> None:
