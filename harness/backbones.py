@@ -140,6 +140,9 @@ def _content_sha256(folder: Path) -> str:
     for path in sorted([*folder.glob("*.safetensors"), *(folder / n for n in names if (folder / n).exists())]):
         with path.open("rb") as file:
             total.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    settings = folder / "tokenizer_config.json"
+    end = json.loads(settings.read_text()).get("eos_token") if settings.exists() else None
+    total.update(json.dumps(end).encode())  # separator and end mark
     config = json.loads((folder / "config.json").read_text())
     config.pop("transformers_version", None)
     total.update(json.dumps(config, sort_keys=True).encode())
@@ -170,7 +173,7 @@ def fingerprint(name: str) -> str:
     if not list(folder.glob("*.safetensors")):
         raise BackboneError(f"{folder} holds no *.safetensors; other weight formats are not loaded.")
     kept = folder / "fingerprint.json"
-    return json.loads(kept.read_text())["sha256"] if kept.exists() else _content_sha256(folder)
+    return json.loads(kept.read_text())["sha256"] if name in PACKAGED else _content_sha256(folder)
 
 
 @cache
@@ -179,7 +182,14 @@ def anatomy(name: str) -> Anatomy:
 
     Raises: UnsupportedBackbone for a family that is not covered.
     """
-    return anatomy_of(AutoConfig.from_pretrained(_folder_of(name)))
+    folder = _folder_of(name)
+    try:
+        config = AutoConfig.from_pretrained(str(folder))
+    except (OSError, ValueError) as error:
+        raise BackboneError(
+            f"{folder} holds no model that transformers can read: {str(error).splitlines()[0]}"
+        ) from error
+    return anatomy_of(config)
 
 
 @cache

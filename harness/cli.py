@@ -57,6 +57,9 @@ def mended_errors() -> Iterator[None]:
     from featherbench.harness.store import StoreError
     from featherbench.tasks.files import DataError
 
+    usage = ("PlanError", "UnsupportedBackbone", "BudgetError")
+    environment = ("BackboneError", "ClusterError", "DeltaError")
+
     try:
         yield
     except KeyboardInterrupt:
@@ -67,12 +70,9 @@ def mended_errors() -> Iterator[None]:
         raise typer.Exit(ENVIRONMENT) from None
     except (ValueError, RuntimeError) as error:
         name = type(error).__name__
-        if name in ("PlanError", "UnsupportedBackbone", "BudgetError"):
-            code = USAGE
-        elif name in ("BackboneError", "ClusterError"):
-            code = ENVIRONMENT
-        else:
+        if name not in (*usage, *environment):
             raise
+        code = USAGE if name in usage else ENVIRONMENT
         say(f"error: {error}", error=True)
         raise typer.Exit(code) from None
 
@@ -93,10 +93,10 @@ def _quiet_libraries() -> None:
 def _expanded(name: str) -> Plan:
     _quiet_libraries()
     from featherbench.harness import backbones
-    from featherbench.harness.plan import find_plan, read_plan, read_spec
+    from featherbench.harness.plan import find_plan, read_plan, read_spec, read_text
 
     path = find_plan(name)
-    for backbone in read_spec(path.read_text(encoding="utf-8"), path.name).backbones:
+    for backbone in read_spec(read_text(path), path.name).backbones:
         if backbone in backbones.PACKAGED:
             backbones.prepare(backbone, lambda text: say(text, error=True))
     return read_plan(name)
@@ -110,6 +110,21 @@ def _open_store(url: str | None, folder: Path, *, create: bool) -> Store:
     from featherbench.harness.store import Store
 
     return Store(url or f"sqlite:///{folder / 'store.sqlite'}", create=create)
+
+
+def _only_driver(folder: Path) -> Any:
+    """Take the run folder's lock; the system frees it when this process ends, however it ends."""
+    from filelock import FileLock, Timeout
+
+    from featherbench.harness.store import StoreError
+
+    lock = FileLock(folder / "driver.lock", timeout=0)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise StoreError(f"another `featherbench run` works in {folder}; wait for it, or give another --out.") from None
+    return lock
 
 
 def _store_to_read(url: str | None, out: Path | None) -> Store:
@@ -259,7 +274,7 @@ def prepare(
     """
     _quiet_libraries()
     from featherbench.harness import backbones
-    from featherbench.harness.plan import find_plan, read_spec
+    from featherbench.harness.plan import find_plan, read_spec, read_text
     from featherbench.tasks import TASKS
     from featherbench.tasks.base import SPLITS
     from featherbench.tasks.load import load
@@ -270,7 +285,7 @@ def prepare(
             spec = None
             if name not in known and not Path(name).is_dir() and "/" not in name.removesuffix(".yaml"):
                 path = find_plan(name)
-                spec = read_spec(path.read_text(encoding="utf-8"), path.name)
+                spec = read_spec(read_text(path), path.name)
             for backbone in spec.backbones if spec else [] if name in TASKS else [name]:
                 backbones.prepare(backbone, say)
                 say(f"{backbone}: ready, sha256 {backbones.fingerprint(backbone)[:12]}")
@@ -342,8 +357,15 @@ def run(
     address: Annotated[
         str | None, typer.Option("--address", help="A running Ray cluster; default: start one here")
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes; default: one per GPU, one on a CPU")] = None,
-    micro_batch: Annotated[int | None, typer.Option(help="Pairs per forward pass; changes memory, not results")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes; default: one per GPU, one on a CPU")
+    ] = None,
+    micro_batch: Annotated[
+        int | None, typer.Option(min=1, help="Pairs per forward pass; changes memory, not results")
+    ] = None,
+    artifacts: Annotated[
+        str | None, typer.Option(help="Folder or fsspec URL for deltas that all nodes reach; default: the run's folder")
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also run failed trials again")] = False,
     as_json: Json = False,
 ) -> None:
@@ -361,14 +383,15 @@ def run(
         expanded = _expanded(name)
         folder = _folder(expanded.name, out).absolute()
         kept = _open_store(store, folder, create=True)
+        lock = _only_driver(folder)
         from featherbench.harness.run import Sweep, run_plan
         from featherbench.harness.schedule import Pool
         from featherbench.harness.worker import Engine
 
         if retry_failed:
-            kept.forget_failed()
+            kept.forget_failed(expanded.id)
         sweep = Sweep(plan=expanded, store=kept)
-        engine = Engine(artifacts=str(folder), scratch=str(folder), micro_batch=micro_batch)
+        engine = Engine(artifacts=artifacts or str(folder), scratch=str(folder), micro_batch=micro_batch)
         with Board(sweep, quiet=as_json) as board:
             ran = run_plan(
                 sweep,
@@ -380,7 +403,8 @@ def run(
         from featherbench.reports.page import write_report
 
         pages = write_report(kept, folder / "report")
-    summary = {"plan": expanded.name, "ran": ran, **counts, "report": str(pages[0]), "store": kept.url}
+        lock.release()
+    summary = {"plan": expanded.name, "ran": ran, **counts, "report": str(pages[0]), "store": kept.shown_url}
     if as_json:
         show_json(summary)
     else:
@@ -522,6 +546,9 @@ def cp(
 
         source = find_plan(name)
         target = destination or Path(f"{source.stem}.yaml")
+        if not target.parent.is_dir():
+            say(f"error: there is no folder {target.parent}.", error=True)
+            raise typer.Exit(USAGE)
         if target.exists():
             say(f"error: {target} exists already; give another name.", error=True)
             raise typer.Exit(USAGE)

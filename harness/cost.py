@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from featherbench.methods.base import Anatomy, Method
 
 # FLOPs are analytic, so that they do not depend on neighbours, padding or machine (PROTOCOL.md, section 2). A matrix
 # product with P weights takes 2 P FLOPs a token forward, 2 P for the gradient of its input and 2 P for that of its
-# weights. Attention takes 4 * context * width a token and layer forward, twice that backward. The method's own small
-# products are left out.
+# weights. Attention takes 4 * context * width a token and layer forward, twice that backward. The method's own
+# products (an MLP behind a prefix, an adapter's bottleneck) are left out; docs/DECISIONS.md says how large they are.
 
 
 def forward_flops(anatomy: Anatomy, tokens: int, context: float, predicted: int | None = None) -> float:
@@ -27,6 +28,21 @@ def forward_flops(anatomy: Anatomy, tokens: int, context: float, predicted: int 
     return 2.0 * sum(_block_weights(anatomy)) * tokens + attention + head
 
 
+def decode_flops(anatomy: Anatomy, prompts: Sequence[int], outputs: Sequence[int], extra_keys: int) -> float:
+    """Return the FLOPs of decoding one beam: prompts and outputs are lengths in tokens, a pair for each item."""
+    total = 0.0
+    for prompt, output in zip(prompts, outputs, strict=True):
+        total += forward_flops(anatomy, prompt, prompt / 2 + extra_keys, 1)
+        total += forward_flops(anatomy, output - 1, prompt + output / 2 + extra_keys)
+    return total
+
+
+def keys_in_front(method: Method, config: Any, anatomy: Anatomy) -> int:
+    """Return how many keys beyond the text's every attention sees."""
+    in_front = any(p.kind == "attention" for p in method.points(anatomy, config))
+    return getattr(config, str(method.size_field)) if in_front else 0
+
+
 def train_flops(anatomy: Anatomy, method: Method, config: Any, tokens: int, context: float, predicted: int) -> float:
     """Return the FLOPs of forward and backward over `tokens` training tokens, `predicted` of them with a loss.
 
@@ -34,7 +50,9 @@ def train_flops(anatomy: Anatomy, method: Method, config: Any, tokens: int, cont
     """
     unfrozen = set(method.unfrozen(anatomy, config))
     lowest = min(
-        [p.layer for p in method.points(anatomy, config)]
+        [
+            p.layer + (p.kind == "residual") for p in method.points(anatomy, config)
+        ]  # a residual point is above its block
         + [i for i, names in enumerate(anatomy.blocks) if unfrozen & set(names)]
         + [-1 for name in unfrozen if name in anatomy.token_table]
         + [anatomy.num_layers]

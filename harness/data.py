@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from featherbench.harness.records import Subset, content_hash
@@ -11,6 +12,7 @@ from featherbench.tasks.files import DataError
 from featherbench.tasks.load import Pair, all_pairs, load, low_data_pairs, low_data_validation, random_items
 
 
+@lru_cache(maxsize=4096)
 def indices(task: str, split: str, size: int | None, draw: str | None) -> list[Any]:
     """Return the index list of a subset: pairs for train and validation, items for test.
 
@@ -28,6 +30,7 @@ def indices(task: str, split: str, size: int | None, draw: str | None) -> list[A
     return [list(pair) for pair in low_data_pairs(examples, size, draw)]
 
 
+@lru_cache(maxsize=4096)
 def subset(task: str, split: Any, size: int | None = None, draw: str | None = None) -> Subset:
     """Return the subset's record with the hash of its index list."""
     name = split + (str(size) if size else "") + (f".{draw}" if draw else "")

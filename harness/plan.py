@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import torch
 import yaml
+from optuna.distributions import CategoricalDistribution
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from featherbench.harness import backbones, data
@@ -51,7 +53,7 @@ class RowSpec(BaseModel):
     row: str | None = None
     config: dict[str, Any] = {}
     """The method's own fields, and learning_rate, steps or weight_decay"""
-    budget: float | None = None
+    budget: float | None = Field(None, gt=0, allow_inf_nan=False)
     words: WordsAs | None = None
     """How this row gets the plan's task words; default: as initialisation where the method can, else in the text"""
 
@@ -70,7 +72,7 @@ class SearchSpec(Record):
     sampler: Literal["sobol", "tpe"] = "sobol"
     draws: int = Field(1, ge=1)
     """Low-data search draws; a configuration counts by its mean validation score over them"""
-    study: int = 0
+    study: int = Field(0, ge=0)
     """Number of the scramble: another study, other points"""
 
 
@@ -86,7 +88,7 @@ class TrainingSpec(Settings):
 
     steps: int = Field(100, ge=1)
     """Step cap: the default, and the largest number of steps a search may choose"""
-    weight_decay: float = 0.0
+    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
 
 
 class PlanSpec(BaseModel):
@@ -97,7 +99,7 @@ class PlanSpec(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     backbones: list[str] = Field(min_length=1)
     tasks: list[str] = Field(min_length=1)
-    sizes: list[int | Literal["full"]] = ["full"]
+    sizes: list[Annotated[int, Field(ge=1)] | Literal["full"]] = Field(["full"], min_length=1)
     """Training pairs, one per distinct input, or "full" """
     methods: list[str | RowSpec] = Field(min_length=1)
     untuned: bool = True
@@ -107,14 +109,14 @@ class PlanSpec(BaseModel):
     search: SearchSpec = SearchSpec()
     final: FinalSpec = FinalSpec()
     training: TrainingSpec = TrainingSpec()
-    validation: int | None = None
+    validation: int | None = Field(None, ge=1)
     """Validation pairs; default: 30 % of a low-data size, else the whole split"""
-    test: int | None = None
+    test: int | None = Field(None, ge=1)
     """Decode a fixed random part of the test items, named test<N>; default: all"""
     decoding: dict[str, Any] = {}
     """Overrides of the task's decoding, for all methods"""
     precision: Precision | Literal["auto"] = "auto"
-    seed: int = 0
+    seed: int = Field(0, ge=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +210,14 @@ def find_plan(name: str) -> Path:
     raise PlanError(f"there is no plan file {name!r}.{_nearest(name, packaged)} Packaged plans: {', '.join(packaged)}.")
 
 
+def read_text(path: Path) -> str:
+    """Return a plan file's text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise PlanError(f"{path} is no UTF-8 text: {error}") from error
+
+
 def read_spec(text: str, origin: str = "plan") -> PlanSpec:
     """Parse and check a plan's text.
 
@@ -261,7 +271,7 @@ def read_plan(name: str, overrides: Mapping[str, Any] | None = None) -> Plan:
     Raises: PlanError; DataError for missing or damaged data; BackboneError for a backbone that cannot be had.
     """
     path = find_plan(name)
-    return expand(path.read_text(encoding="utf-8"), str(path.name))
+    return expand(read_text(path), path.name)
 
 
 def expand(text: str, origin: str = "plan") -> Plan:
@@ -280,6 +290,10 @@ def expand(text: str, origin: str = "plan") -> Plan:
         lookup("method", row.method, METHODS)
     for task in spec.tasks:
         lookup("task", task, TASKS)
+    for key in ("backbones", "tasks", "sizes"):
+        values = getattr(spec, key)
+        for twice in {v for v in values if values.count(v) > 1}:
+            raise PlanError(f"{key}: {twice!r} stands there twice; remove one.")
     for backbone in spec.backbones:
         _check_backbone(backbone)
     cells = tuple(
@@ -327,9 +341,18 @@ def _configured(row: RowSpec, method: Method, spec: PlanSpec) -> tuple[Any, dict
             f"{'.'.join(map(str, m['loc']))}: {m['msg']}; given: {m.get('input')!r}" for m in error.errors()
         )
         raise PlanError(f"config of {method.name}: {mistakes}") from error
-    field = method.size_field
-    if field and getattr(config, field) < 1:
-        raise PlanError(f"config of {method.name}: {field} must be at least 1; given: {getattr(config, field)}")
+    for key, value in {**dataclasses.asdict(config), "steps": shared["steps"]}.items():
+        least = 0 if method is UNTUNED else 1
+        if isinstance(value, int) and not isinstance(value, bool) and value < least:
+            raise PlanError(f"config of {method.name}: {key} must be at least {least}; given: {value}")
+    if shared["steps"] > spec.training.steps:
+        raise PlanError(
+            f"config of {method.name}: steps {shared['steps']} exceeds the step cap of all rows, training.steps = "
+            f"{spec.training.steps}; raise the cap or lower the row's steps."
+        )
+    for key in ("learning_rate", "weight_decay"):
+        if not (math.isfinite(shared[key]) and shared[key] >= 0):
+            raise PlanError(f"config of {method.name}: {key} must be a number of at least 0; given: {shared[key]}")
     origins = {k: "plan" if k in row.config else "method default" for k in own}
     origins |= {k: "plan" if k in row.config else "plan's training" for k in ("steps", "weight_decay")}
     origins["learning_rate"] = (
@@ -355,9 +378,13 @@ def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, row: RowS
         raise PlanError(f"{method.name} on {backbone}: {reason}.")
     words = task.words if spec.words == "task" else spec.words
     words_as: WordsAs = row.words or ("none" if not words else "init" if method.takes_words else "text")
+    if words_as != "none" and not words:
+        raise PlanError(f"{row.row or row.method}: words: {words_as}, but the plan has no words; add `words: task`.")
     if words_as == "init" and not method.takes_words:
         raise PlanError(f"{method.name} cannot take words as initialisation; use words: text or none.")
-    validation_size = spec.validation if spec.validation is not None else None if size is None else round(0.3 * size)
+    validation_size = (
+        spec.validation if spec.validation is not None else None if size is None else max(1, round(0.3 * size))
+    )
     draw = "final0" if size is not None else None
     base = Trial(
         backbone=backbone,
@@ -380,7 +407,7 @@ def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, row: RowS
         if spec.precision == "auto"
         else spec.precision,
     )
-    _check_lengths(base, method, config)
+    _check_lengths(base, method, _longest(method, config, anatomy, row, spec))
     searched = {} if method is UNTUNED else spec.search.model_dump()
     cell = Cell(
         row=row.row or row.method,
@@ -419,6 +446,15 @@ def _decoding(spec: PlanSpec, task: Task) -> DecodingSettings:
         raise PlanError(_mistakes(error, "decoding")) from error
 
 
+def _longest(method: Method, config: Any, anatomy: Anatomy, row: RowSpec, spec: PlanSpec) -> Any:
+    """Return the configuration with the largest size that a search may choose."""
+    size = method.space(anatomy).get(str(method.size_field)) if spec.search.configurations else None
+    if size is None or row.budget is not None or method.size_field in row.config:
+        return config
+    largest: Any = max(int(c) for c in size.choices if isinstance(c, int)) if isinstance(size, CategoricalDistribution) else getattr(size, "high", None)
+    return config if largest is None else dataclasses.replace(config, **{str(method.size_field): largest})
+
+
 def _check_lengths(trial: Trial, method: Method, config: Any) -> None:
     """Refuse inputs that need more positions than the backbone has; nothing is cut silently."""
     anatomy = backbones.anatomy(trial.backbone)
@@ -433,9 +469,9 @@ def _check_lengths(trial: Trial, method: Method, config: Any) -> None:
     for split in ("train", "validation", "test"):
         examples = load_examples(trial.task, split)
         source = longest(f" {words} {e.source}" for e in examples)
-        target = (
-            trial.decoding.max_new_tokens if split == "test" else longest(r for e in examples for r in e.references) + 1
-        )
+        target = trial.decoding.max_new_tokens  # test and validation sources are decoded, pairs are trained on
+        if split != "test":
+            target = max(target, longest(r for e in examples for r in e.references) + 1)
         need = virtual + source + 1 + target
         if need > anatomy.max_positions:
             raise PlanError(

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 PROTOCOL = 1
 """Version of the evaluation protocol; part of every trial id"""
@@ -46,27 +46,27 @@ class Subset(Record):
 class Settings(Record):
     """How every trial of a cell is trained; equal for all methods."""
 
-    batch_size: int = 8
+    batch_size: int = Field(8, ge=1)
     """Training pairs per optimiser step"""
-    evaluations: int = 4
+    evaluations: int = Field(4, ge=1)
     """Number of validation-loss evaluations after step 0, evenly spread; the best one's weights are kept"""
-    warmup_steps: int = 0
-    clip: float = 1.0
+    warmup_steps: int = Field(0, ge=0)
+    clip: float = Field(1.0, gt=0, allow_inf_nan=False)
     """Largest global gradient norm"""
-    patience: int | None = None
+    patience: int | None = Field(None, ge=1)
     """Stop after this many evaluations without a better validation loss; None: run the schedule to its end"""
 
 
 class DecodingSettings(Record):
     """How every output is decoded; equal for all methods."""
 
-    beams: int
-    max_new_tokens: int
-    length_penalty: float
+    beams: int = Field(ge=1)
+    max_new_tokens: int = Field(ge=1)
+    length_penalty: float = Field(allow_inf_nan=False)
 
 
 class Trial(Record):
-    """One training run. Every field changes the number, so every field is part of the id."""
+    """One training run. Every field that changes the number is part of the id."""
 
     protocol: int = PROTOCOL
     backbone: str
@@ -96,8 +96,10 @@ class Trial(Record):
 
     @property
     def id(self) -> str:
-        """Twelve hex digits; equal trials share an id."""
-        return content_hash(self.model_dump(mode="json"))
+        """Twelve hex digits; equal trials share an id. Names of backbone and subsets do not count, their hashes do."""
+        label = {"name"}
+        names: Any = {"backbone": True, "train": label, "validation": label, "evaluate": label}
+        return content_hash(self.model_dump(mode="json", exclude=names))
 
 
 class Cell(Record):

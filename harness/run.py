@@ -24,6 +24,8 @@ class Sweep:
     status: dict[str, str] = field(default_factory=dict)
     """Finished trial id -> status"""
     _searches: dict[str, Search] = field(default_factory=dict)
+    _choices: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Cell -> the configuration of its final phase, frozen in the store when the search is over"""
     _started: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -33,6 +35,8 @@ class Sweep:
             self._keep_items(cell.base)
             if cell.num_search:
                 self._searches[cell.cell.id] = Search(cell, self.store)
+                if (choice := self.store.choice(cell.cell.id)) is not None:
+                    self._choices[cell.cell.id] = choice
 
     def _keep_items(self, trial: Trial) -> None:
         """Keep the evaluated items in the store, so that reports need no data files."""
@@ -81,21 +85,27 @@ class Sweep:
 
     def _tell(self, search: Search) -> None:
         """Tell a search every configuration whose trials have all finished."""
-        metric = TASKS[search.cell.cell.task].primary
+        task = TASKS[search.cell.cell.task]
+        metric = next(s for s in task.scores if s.name == task.primary)
+        sign = 1.0 if metric.higher_is_better else -1.0
         for number in range(len(search._asked)):
             trials = [trial.id for _, trial in search.trials_of(number)]
             if all(trial in self.status for trial in trials):
-                found = [self.store.score(trial, metric) for trial in trials]
+                found = [self.store.score(trial, metric.name) for trial in trials]
                 values = [value for value in found if value is not None]
-                search.tell(number, sum(values) / len(values) if len(values) == len(found) else None)
+                search.tell(number, sign * sum(values) / len(values) if len(values) == len(found) else None)
 
     def chosen(self, cell: CellPlan) -> dict[str, Any] | None:
         """Return the configuration of the final phase: the search's best, or the defaults; None while searching."""
         search = self._searches.get(cell.cell.id)
         if search is None:
             return {}
-        self._tell(search)
-        return search.best() if search.complete else None
+        if cell.cell.id not in self._choices:
+            self._tell(search)
+            if not search.complete:
+                return None
+            self._choices[cell.cell.id] = self.store.freeze_choice(cell.cell.id, search.best())
+        return self._choices[cell.cell.id]
 
     def finish(self, result: Result, attempt: int) -> None:
         """Make a result durable, then count it as done."""

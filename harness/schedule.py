@@ -7,6 +7,7 @@ MAX_ATTEMPTS times.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -73,9 +74,14 @@ def _worker_class() -> Any:
             self._engine, self._at = engine, ("starting", 0, 1)
 
         def run(self, trial: str) -> str:
+            import torch
+
             from featherbench.harness.worker import run_trial
 
-            result = run_trial(Trial.model_validate_json(trial), self._engine, self._note)
+            try:
+                result = run_trial(Trial.model_validate_json(trial), self._engine, self._note)
+            except torch.AcceleratorError:
+                os._exit(1)  # after such an error every further call on the device fails
             return result.model_dump_json()
 
         def _note(self, stage: str, done: int, total: int) -> None:
@@ -132,8 +138,14 @@ class Pool:
         resources = ray.cluster_resources()
         gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
         count = self.num_workers or max(1, gpus)
+        if count > cpus:
+            ray.shutdown()
+            raise ClusterError(
+                f"{count} workers were asked for, the cluster has {cpus} CPUs; give --workers {cpus} or fewer."
+            )
         threads = max(1, cpus // count)
-        options = {"num_gpus": gpus / count if gpus < count else 1, "num_cpus": 1} if gpus else {"num_cpus": threads}
+        per_gpu = math.ceil(count / gpus) if gpus else 0
+        options = {"num_gpus": 1 / per_gpu, "num_cpus": 1} if gpus else {"num_cpus": threads}
         self._threads, self._options, self._class = threads, options, _worker_class()
         self._idle = [self._new_worker() for _ in range(count)]
         return self
@@ -151,7 +163,15 @@ class Pool:
     def run(self, hooks: Hooks) -> None:
         """Run trials until none is ready and none is running."""
         import ray
-        from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError
+        from ray.exceptions import (
+            ActorDiedError,
+            ActorUnavailableError,
+            OutOfMemoryError,
+            RayTaskError,
+            WorkerCrashedError,
+        )
+
+        deaths = (ActorDiedError, ActorUnavailableError, OutOfMemoryError, WorkerCrashedError)
 
         again: list[Job] = []
         workers: dict[Any, Any] = {}
@@ -172,7 +192,7 @@ class Pool:
                 job, worker = self._actors.pop(reference), workers.pop(reference)
                 try:
                     result = Result.model_validate_json(ray.get(reference))
-                except (ActorDiedError, ActorUnavailableError) as error:
+                except deaths as error:
                     job.deaths += 1
                     ray.kill(worker)
                     self._idle.append(self._new_worker())
@@ -183,7 +203,7 @@ class Pool:
                         cause = f"its worker died {job.deaths} times; given up. Last: {str(error).splitlines()[0]}"
                         hooks.finished(Result(trial_id=job.trial.id, status="failed", cause=cause), job.attempt)
                     continue
-                except RayError as error:
+                except RayTaskError as error:
                     result = Result(trial_id=job.trial.id, status="failed", cause=f"{type(error).__name__}: {error}")
                 self._idle.append(worker)
                 hooks.finished(result, job.attempt)

@@ -25,27 +25,29 @@ DECADES = 3
 WEIGHT_DECAYS = [0.0, 0.01]
 
 
-def space(cell: CellPlan) -> dict[str, BaseDistribution]:
-    """Return the search dimensions in their fixed order: learning rate, steps, weight decay, the method's own.
-
-    What the plan fixes, and the size of a budgeted cell, are not searched.
-    """
+def dimensions_of(cell: CellPlan) -> dict[str, BaseDistribution]:
+    """Return all dimensions in their fixed order: learning rate, steps, weight decay, the method's own."""
     centre, cap = cell.method.learning_rate, cell.base.steps
     reach = 10 ** (DECADES / 2)
-    dimensions: dict[str, BaseDistribution] = {
+    return {
         "learning_rate": FloatDistribution(centre / reach, centre * reach, log=True),
         "steps": CategoricalDistribution(sorted({max(1, cap // 4), max(1, cap // 2), cap})),
         "weight_decay": CategoricalDistribution(WEIGHT_DECAYS),
         **cell.method.space(cell.anatomy),
     }
+
+
+def space(cell: CellPlan) -> dict[str, BaseDistribution]:
+    """Return the dimensions that are searched: not what the plan fixes, nor the size of a budgeted cell."""
     given = set(cell.cell.fixed["given"]) | ({cell.method.size_field} if cell.cell.budget is not None else set())
-    return {name: d for name, d in dimensions.items() if name not in given}
+    return {name: d for name, d in dimensions_of(cell).items() if name not in given}
 
 
 def sobol_configuration(dimensions: Mapping[str, BaseDistribution], study: int, number: int) -> dict[str, Any]:
     """Return configuration `number` (from 0): a pure function of protocol, study, dimensions and number.
 
-    All cells share the points of the unit cube. Source: PROTOCOL.md, section 1.5.
+    All cells share the points of the unit cube: what is fixed is dropped afterwards, so that a dimension keeps its
+    coordinate. Source: PROTOCOL.md, section 1.5.
     """
     points = qmc.Sobol(DIMENSIONS, scramble=True, rng=PROTOCOL * 1_000_003 + study)
     if number:
@@ -80,10 +82,7 @@ class Search:
         self.dimensions = space(cell)
         self._proposed = store.proposed(cell.cell.id)
         self._scores: dict[int, float | None] = {}
-        sampler = optuna.samplers.TPESampler(
-            seed=cell.search.study, n_startup_trials=max(2, cell.search.configurations // 4)
-        )
-        self._study = optuna.create_study(direction="maximize", sampler=sampler)
+        self._study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
         self._asked: dict[int, optuna.trial.Trial] = {}
         for number in sorted(self._proposed):
             self._ask(number, self._proposed[number])
@@ -93,15 +92,25 @@ class Search:
         number = len(self._asked)
         if number >= self.cell.search.configurations:
             return None
-        adaptive = self.cell.search.sampler == "tpe" and number >= max(2, self.cell.search.configurations // 4)
-        fixed = None if adaptive else sobol_configuration(self.dimensions, self.cell.search.study, number)
+        adaptive = self.cell.search.sampler == "tpe" and number >= self._num_startup
+        fixed = None
+        if not adaptive:
+            point = sobol_configuration(dimensions_of(self.cell), self.cell.search.study, number)
+            fixed = {name: point[name] for name in self.dimensions}
         configuration = self._ask(number, fixed)
         self._store.add_proposal(self.cell.cell.id, number, configuration, "tpe" if adaptive else "sobol")
         return number, configuration
 
+    @property
+    def _num_startup(self) -> int:
+        return max(2, self.cell.search.configurations // 4)
+
     def _ask(self, number: int, fixed: Mapping[str, Any] | None) -> dict[str, Any]:
         if fixed is not None:
             self._study.enqueue_trial(dict(fixed))
+        else:  # a sampler of its own for every proposal, so that a rebuilt search goes on as the uninterrupted one
+            seed = self.cell.search.study * 1009 + number
+            self._study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=self._num_startup)
         self._asked[number] = self._study.ask(self.dimensions)
         return dict(self._asked[number].params)
 
@@ -116,7 +125,7 @@ class Search:
         return [(place, self.cell.trial("search", place, self.configuration(number))) for place in places]
 
     def tell(self, number: int, score: float | None) -> None:
-        """Report a configuration's validation score; None if a trial of it failed. It counts as spent either way."""
+        """Report a configuration's validation score, higher is better; None if a trial of it failed. Both count as spent."""
         if number in self._scores:
             return
         self._scores[number] = score

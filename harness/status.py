@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import sqlalchemy as sa
 
 from featherbench.harness import data, store
+from featherbench.harness.deltas import delta_bytes
 from featherbench.harness.records import Cell, Prediction, ScoreValue, Trial
 from featherbench.harness.score import score
 from featherbench.harness.store import Store
@@ -49,7 +49,14 @@ def kept_predictions(kept: Store, trial_id: str) -> list[Prediction]:
 def rescore(kept: Store, trial_id: str) -> list[ScoreValue]:
     """Score a trial's kept predictions again and replace its scores; logged as a look at the split."""
     trial = Trial.model_validate(kept.trial(trial_id)["spec"])
-    found = score(trial.task, kept_predictions(kept, trial_id), data.references(trial.task, trial.evaluate))
+    predictions = kept_predictions(kept, trial_id)
+    if not predictions:
+        raise store.StoreError(f"trial {trial_id} has no predictions to score; it failed or is unfinished.")
+    found = score(trial.task, predictions, data.references(trial.task, trial.evaluate))
+    if missing := [s for s in found if s.value is None]:
+        raise store.StoreError(
+            f"{missing[0].metric} cannot be computed here, the stored scores stay: {missing[0].signature}"
+        )
     kept.replace_scores(trial_id, found)
     return found
 
@@ -73,7 +80,6 @@ def export_trial(kept: Store, trial_id: str, artifacts: str, destination: Path) 
     record.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
     if not row["delta"]:
         return [record]
-    fs, root = fsspec.core.url_to_fs(artifacts)
     delta = destination / "delta.safetensors"
-    delta.write_bytes(fs.cat_file(f"{root}/{row['delta']}"))
+    delta.write_bytes(delta_bytes(artifacts, row["delta"]))
     return [record, delta]

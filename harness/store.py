@@ -118,6 +118,12 @@ proposals = sa.Table(
     sa.Column("config", sa.JSON),
     sa.Column("sampler", sa.String),
 )
+choices = sa.Table(
+    "choices",
+    metadata,
+    sa.Column("cell", sa.String, sa.ForeignKey("cells.id"), primary_key=True),
+    sa.Column("config", sa.JSON),
+)
 looks = sa.Table(
     "looks",
     metadata,
@@ -143,6 +149,8 @@ class Store:
     def __init__(self, url: str, *, create: bool = True) -> None:
         self.url = url
         path = sqlite_path(url)
+        self.shown_url = sa.make_url(url).render_as_string(hide_password=True)
+        """For people and logs: without the password"""
         if path is not None:
             if not create and not path.exists():
                 raise StoreError(f"there is no store at {path}. Give --store URL or the --out folder of a run.")
@@ -150,26 +158,38 @@ class Store:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise StoreError(f"cannot create the store's folder {path.parent}: {error.strerror}.") from error
-        self._engine = sa.create_engine(url)
+        try:
+            self._engine = sa.create_engine(url)
+        except (sa.exc.NoSuchModuleError, ImportError) as error:
+            raise StoreError(
+                f"{self.shown_url}: {error}. Install the database's driver, or use sqlite:///FILE."
+            ) from error
         if path is not None:
             event.listen(self._engine, "connect", _configure_sqlite)
         try:
+            found = self._found_schema()
+            if found not in (None, SCHEMA):
+                raise StoreError(
+                    f"the store has schema {found}, this featherbench reads schema {SCHEMA}; use the matching version."
+                )
             with self._engine.begin() as db:
-                metadata.create_all(db)
-                found = db.scalar(sa.select(_schema.c.version))
                 if found is None:
-                    db.execute(_schema.insert().values(version=SCHEMA))
+                    metadata.create_all(db)
+                    _add(db, _schema, [{"version": SCHEMA}])
                 if create:  # asks for a write lock, so that an unwritable store is found before any training
                     db.execute(sa.update(_schema).values(version=_schema.c.version))
         except sa.exc.DBAPIError as error:
             raise StoreError(
-                f"the store {self._engine.url.render_as_string()} cannot be opened for writing: {error.orig}. "
+                f"the store {self.shown_url} cannot be opened for writing: {error.orig}. "
                 "Give --store or --out a place on a local disk that you may write to."
             ) from error
-        if found not in (None, SCHEMA):
-            raise StoreError(
-                f"the store has schema {found}, this featherbench reads schema {SCHEMA}; use the matching version."
-            )
+
+    def _found_schema(self) -> int | None:
+        """Return the store's schema version, or None for a database without our tables."""
+        with self._engine.connect() as db:
+            if not sa.inspect(db).has_table(_schema.name):
+                return None
+            return db.scalar(sa.select(_schema.c.version))
 
     # --- what drivers write ---------------------------------------------------------------------------------------
 
@@ -205,6 +225,17 @@ class Store:
         """Record the configuration number `number` of a cell, before it runs."""
         with self._engine.begin() as db:
             _add(db, proposals, [{"cell": cell, "number": number, "config": dict(config), "sampler": sampler}])
+
+    def freeze_choice(self, cell: str, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Record the configuration of a cell's final phase, once and for all; return the one that holds."""
+        with self._engine.begin() as db:
+            _add(db, choices, [{"cell": cell, "config": dict(config)}])
+            return dict(db.scalars(sa.select(choices.c.config).where(choices.c.cell == cell)).one())
+
+    def choice(self, cell: str) -> dict[str, Any] | None:
+        """Return the frozen configuration of a cell's final phase, or None before it began."""
+        found = self.rows(sa.select(choices.c.config).where(choices.c.cell == cell))
+        return dict(found[0]["config"]) if found else None
 
     def begin_attempt(self, trial_id: str) -> int:
         """Record that a trial starts and return the attempt's number, from 1."""
@@ -248,12 +279,17 @@ class Store:
                     )
                 )
 
-    def forget_failed(self) -> None:
-        """Let failed trials run again; their attempts stay on record."""
+    def forget_failed(self, plan_id: str) -> None:
+        """Let a plan's failed trials run again; their attempts stay on record.
+
+        Failed search trials of a cell whose final phase has begun stay as they are: its configuration is chosen.
+        """
+        of_plan = sa.select(plan_cells.c.cell).where(plan_cells.c.plan == plan_id)
+        chosen = (places.c.phase == "search") & places.c.cell.in_(sa.select(choices.c.cell))
+        again = sa.select(places.c.trial).where(places.c.cell.in_(of_plan) & ~chosen)
         with self._engine.begin() as db:
-            db.execute(
-                trials.update().where(trials.c.status == "failed").values(status=None, cause=None, finished=None)
-            )
+            where = (trials.c.status == "failed") & trials.c.id.in_(again)
+            db.execute(trials.update().where(where).values(status=None, cause=None, finished=None))
 
     def replace_scores(self, trial_id: str, found: Sequence[ScoreValue]) -> None:
         """Store the scores of a re-scoring of kept predictions, and log the look at the split."""
@@ -261,9 +297,9 @@ class Store:
             db.execute(scores.delete().where(scores.c.trial == trial_id))
             _add(db, scores, _score_rows(trial_id, found))
             spec = db.scalars(sa.select(trials.c.spec).where(trials.c.id == trial_id)).one()
-            db.execute(
-                looks.insert().values(trial=trial_id, split=spec["evaluate"]["name"], reason="re-score", at=_now())
-            )
+            if spec["evaluate"]["split"] == "test":
+                look = {"trial": trial_id, "split": spec["evaluate"]["name"], "reason": "re-score", "at": _now()}
+                db.execute(looks.insert().values(**look))
 
     # --- what everybody reads -------------------------------------------------------------------------------------
 
@@ -284,7 +320,9 @@ class Store:
         """
         found = self.rows(sa.select(trials).where(trials.c.id.startswith(trial_id, autoescape=True)))
         if len(found) != 1:
-            raise StoreError(f"{len(found)} trials of {self.url} begin with {trial_id!r}; see `featherbench status`.")
+            raise StoreError(
+                f"{len(found)} trials of {self.shown_url} begin with {trial_id!r}; see `featherbench status`."
+            )
         return found[0]
 
     def score(self, trial_id: str, metric: str) -> float | None:

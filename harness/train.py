@@ -12,9 +12,11 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -39,18 +41,22 @@ class Training:
     """Non-padding tokens that went through training steps"""
     seconds: float = 0.0
     """In training steps; evaluations are not counted"""
+    earlier_seconds: float = 0.0
+    """Wall time of earlier attempts, up to the checkpoint that this run went on from"""
     diverged: str | None = None
+
+
+@lru_cache(maxsize=4)
+def _epoch_order(seed: int, epoch: int, num_pairs: int) -> list[int]:
+    order = list(range(num_pairs))
+    random.Random(f"featherbench order {seed} {epoch}").shuffle(order)
+    return order
 
 
 def batch_indices(step: int, batch_size: int, num_pairs: int, seed: int) -> list[int]:
     """Return the pairs of optimiser step `step` (from 0): a fresh seeded order every epoch, no pair twice within one."""
     wanted = range(step * batch_size, (step + 1) * batch_size)
-    epochs = {i // num_pairs for i in wanted}
-    orders = {}
-    for epoch in epochs:
-        orders[epoch] = list(range(num_pairs))
-        random.Random(f"featherbench order {seed} {epoch}").shuffle(orders[epoch])
-    return [orders[i // num_pairs][i % num_pairs] for i in wanted]
+    return [_epoch_order(seed, i // num_pairs, num_pairs)[i % num_pairs] for i in wanted]
 
 
 def learning_rate_at(step: int, steps: int, peak: float, warmup: int) -> float:
@@ -93,7 +99,7 @@ def train(
     )
     state = (_load(checkpoint, parameters, optimizer) if checkpoint and optimizer else None) or Training()
     grid = evaluation_steps(steps, settings.evaluations)
-    saved = time.monotonic()
+    began = saved = time.monotonic()
     device = next(tuned.backbone.parameters()).device
 
     def evaluate() -> None:
@@ -137,11 +143,14 @@ def train(
             evaluate()
         on_progress(state.step, steps)
         if checkpoint and time.monotonic() - saved >= checkpoint_seconds:
-            _save(checkpoint, state, parameters, optimizer)
+            _save(checkpoint, state, parameters, optimizer, state.earlier_seconds + time.monotonic() - began)
             saved = time.monotonic()
     with torch.no_grad():
         for name, best in state.best.items():
             parameters[name].copy_(best)
+    state.best = {}  # decoding must not pay for them
+    for parameter in parameters.values():
+        parameter.grad = None
     return state
 
 
@@ -154,7 +163,7 @@ def _out_of_patience(state: Training, settings: Settings) -> bool:
 
 
 def computing_in(precision: Precision, device: str) -> torch.autocast:
-    """Return the context of a precision: bfloat16 means float32 weights under autocast, for every method and in decoding."""
+    """Return the context of a precision: bfloat16 means float32 weights under autocast, for every method. Decoding is float32."""
     return torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
 
 
@@ -173,7 +182,9 @@ def validation_loss(
     return total / count
 
 
-def _save(folder: Path, state: Training, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
+def _save(
+    folder: Path, state: Training, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, seconds: float
+) -> None:
     """Write a checkpoint under its step's name, then point `latest` at it in one atomic step."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"parameter.{k}": p.detach() for k, p in parameters.items()}
@@ -187,27 +198,40 @@ def _save(folder: Path, state: Training, parameters: Mapping[str, Tensor], optim
         "best_loss": state.best_loss,
         "tokens": state.tokens,
         "seconds": state.seconds,
+        "earlier_seconds": seconds,
     }
     path = folder / f"step{state.step}.safetensors"
     save_file({k: t.cpu().contiguous() for k, t in tensors.items()}, path, {"state": json.dumps(numbers)})
+    _sync(path)
     pointer = folder / "latest.tmp"
     pointer.write_text(path.name)
+    _sync(pointer)
     os.replace(pointer, folder / "latest")
     for old in folder.glob("step*.safetensors"):
         if old != path:
-            old.unlink()
+            old.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file is on the disk, so that a power cut cannot leave a pointer to half a checkpoint."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _load(folder: Path, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> Training | None:
-    """Return the state of the last complete checkpoint and put weights and optimiser where they were, or None."""
-    from safetensors import safe_open
+    """Return the state of the last checkpoint and put weights and optimiser where they were.
 
+    None if there is none, or it cannot be read: then the trial starts afresh.
+    """
     if not (folder / "latest").exists():
         return None
     path = folder / (folder / "latest").read_text()
-    tensors = load_file(path)
-    with safe_open(path, "pt") as file:
-        numbers = json.loads(file.metadata()["state"])
+    try:
+        tensors = load_file(path)
+        with safe_open(path, "pt") as file:
+            numbers = json.loads(file.metadata()["state"])
+    except (OSError, SafetensorError, ValueError):
+        return None
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[f"parameter.{name}"])

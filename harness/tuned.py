@@ -138,8 +138,12 @@ class Tuned(nn.Module):
         self.register_buffer("offsets", torch.tensor(offsets, device=backbone.device), persistent=False)
 
     def _stacked(self) -> dict[str, Tensor]:
-        """Return the slots' stored tensors [S, ...], padded with zeros to the largest of the pack."""
-        each = [slot.stored() for slot in self.slots]
+        """Return the slots' stored tensors [S, ...], padded with zeros to the largest of the pack.
+
+        Never under autocast: what is trained is what is stored.
+        """
+        with torch.autocast(self.sizes.device.type, enabled=False):
+            each = [slot.stored() for slot in self.slots]
         return {name: _stack([tensors[name] for tensors in each]) for name in each[0]}
 
     @contextmanager
@@ -220,9 +224,7 @@ class Tuned(nn.Module):
 
     def _loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         logits, targets, slots = self._target_logits(batch)
-        losses = nn.functional.cross_entropy(
-            logits.float() if logits.dtype != torch.float64 else logits, targets, reduction="none"
-        )
+        losses = nn.functional.cross_entropy(logits, targets, reduction="none")
         sums = losses.new_zeros(len(self.slots)).index_add(0, slots, losses)
         return sums, torch.bincount(slots, minlength=len(self.slots))
 
@@ -234,7 +236,9 @@ class Tuned(nn.Module):
         wanted = labels >= 0
         num_rows = labels.shape[0] // len(self.slots)
         slot_of_row = torch.arange(labels.shape[0], device=labels.device) // num_rows
-        logits = self.backbone.get_output_embeddings()(hidden[:, :-1][wanted])
+        with torch.autocast(hidden.device.type, enabled=False):  # losses are compared: no bfloat16 logits
+            head = self.backbone.get_output_embeddings()
+            logits = head(hidden[:, :-1][wanted].to(head.weight.dtype))
         return logits, labels[wanted], slot_of_row[:, None].expand_as(labels)[wanted]
 
     def logits(self, batch: Mapping[str, Tensor]) -> Tensor:

@@ -17,20 +17,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import torch
 from pydantic import TypeAdapter
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from featherbench.harness import backbones, data
-from featherbench.harness.cost import forward_flops, peak_bytes, reset_peak, train_flops
+from featherbench.harness.cost import decode_flops, keys_in_front, peak_bytes, reset_peak, train_flops
 from featherbench.harness.counts import count
 from featherbench.harness.decode import decode
+from featherbench.harness.deltas import DeltaError, delta_bytes, keep_delta
 from featherbench.harness.records import Cost, Prediction, Result, Trial
 from featherbench.harness.score import score
 from featherbench.harness.text import Encoder, decoding_batch
-from featherbench.harness.train import Training, computing_in, train
+from featherbench.harness.train import train
 from featherbench.harness.tuned import CollapsedSlot, Slot, Tuned, new_slot
 from featherbench.methods import METHODS, UNTUNED
 from featherbench.methods.base import Method
@@ -51,7 +51,6 @@ class Engine:
     """fsspec URL or folder for deltas"""
     scratch: str
     """Local folder for checkpoints"""
-    keep_deltas: bool = True
     micro_batch: int | None = None
     """Pairs per forward pass; None: the whole batch"""
     decode_batch: int = 16
@@ -122,6 +121,8 @@ def run_trial(trial: Trial, engine: Engine, on_progress: Progress = lambda stage
         _loaded.clear()
         torch.cuda.empty_cache()
         return Result(trial_id=trial.id, status="failed", cause=f"out of memory: {error}", provenance=provenance())
+    except torch.AcceleratorError:
+        raise  # the device is unusable for this process; the pool replaces the worker and runs the trial again
     except Exception as error:
         where = "".join(traceback.format_exception(error)[-3:])
         return Result(
@@ -176,13 +177,15 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
     delta = slot.delta() if trial.method != UNTUNED.name else {}
     about = {"trial": trial.id, "method": trial.method, "config": trial.config}
     blob = save_tensors(delta, {"featherbench": json.dumps(about)})  # one entry: several have no fixed order
-    kept = _keep(blob, trial, engine) if delta and engine.keep_deltas else None
+    # a search trial is over once its score is known
+    kept = keep_delta(engine.artifacts, trial.id, blob) if delta and trial.evaluate.split == "test" else None
     counts = count(method, config, backbone.anatomy)
-    lengths = [len(p) + len(t) for p, t in train_pairs] or [1]
-    targets = sum(len(t) for _, t in train_pairs) / max(1, sum(lengths))
-    prompts = [len(encoder.prompt(s.source)) for s in data.references(trial.task, trial.evaluate).values()]
+    extra = keys_in_front(method, config, backbone.anatomy)
+    lengths = [len(p) + len(t) for p, t in train_pairs]
+    targets = sum(len(t) for _, t in train_pairs) / sum(lengths)
+    context = sum(n * n for n in lengths) / sum(lengths) / 2 + extra
+    prompts = [len(encoder.prompt(e.source)) for e in data.references(trial.task, trial.evaluate).values()]
     outputs = [len(encoder.ids(p.text)) + 1 for p in predictions]
-    context = sum(n * n for n in lengths) / sum(lengths) / 2 + method.offset(config)
     cost = Cost(
         trained_parameters=counts.trained,
         stored_parameters=counts.stored,
@@ -192,15 +195,14 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         train_tokens=training.tokens,
         train_seconds=training.seconds,
         decode_seconds=decode_seconds,
-        seconds=time.monotonic() - started,
+        seconds=time.monotonic() - started + training.earlier_seconds,
         tokens_per_second=training.tokens / training.seconds if training.seconds else 0.0,
         train_flops=train_flops(
             backbone.anatomy, method, config, training.tokens, context, round(training.tokens * targets)
         )
         if training.step
         else 0.0,
-        decode_flops=forward_flops(backbone.anatomy, sum(prompts), max(prompts) / 2, len(prompts))
-        + trial.decoding.beams * forward_flops(backbone.anatomy, sum(outputs), max(prompts) + max(outputs) / 2),
+        decode_flops=trial.decoding.beams * decode_flops(backbone.anatomy, prompts, outputs, extra),
         train_peak_bytes=train_peak,
         decode_peak_bytes=decode_peak,
         device=_device_name(device),
@@ -228,49 +230,28 @@ def decode_items(
     """Decode the trial's evaluation items; only sources are read here."""
     examples = load_examples(trial.task, trial.evaluate.split)
     sources = [(item, examples[item].source) for item in data.items(trial.task, trial.evaluate)]
-    with computing_in(trial.precision, encoder.backbone.model.device.type):
-        return decode(
-            tuned,
-            encoder,
-            sources,
-            trial.decoding,
-            engine.decode_batch,
-            lambda done, total: on_progress("decoding", done, total),
-        )
-
-
-def _keep(blob: bytes, trial: Trial, engine: Engine) -> str:
-    """Write the delta below the artifact root, whole or not at all; return its path there."""
-    name = f"deltas/{trial.id}.safetensors"
-    fs, root = fsspec.core.url_to_fs(engine.artifacts)
-    fs.makedirs(f"{root}/deltas", exist_ok=True)
-    fs.pipe_file(f"{root}/{name}.part", blob)
-    fs.mv(f"{root}/{name}.part", f"{root}/{name}")
-    return name
-
-
-def read_delta(trial: Trial, artifacts: str, path: str, sha256: str) -> Slot:
-    """Return the tuned slot that a trial left behind.
-
-    Raises: ValueError if the file is not the one that was stored.
-    """
-    fs, root = fsspec.core.url_to_fs(artifacts)
-    blob = fs.cat_file(f"{root}/{path}")
-    found = hashlib.sha256(blob).hexdigest()
-    if found != sha256:
-        raise ValueError(f"{path} is damaged: expected sha256 {sha256}, found {found}.")
-    return CollapsedSlot(method_of(trial.method), config_of(trial), load_tensors(blob))
+    return decode(
+        tuned,
+        encoder,
+        sources,
+        trial.decoding,
+        engine.decode_batch,
+        lambda done, total: on_progress("decoding", done, total),
+    )
 
 
 def tuned_from_delta(trial: Trial, artifacts: str, path: str | None, sha256: str | None) -> tuple[Tuned, Encoder]:
     """Return the tuned model of a finished trial and its linearisation."""
     backbone = backbone_for(trial, "cuda" if torch.cuda.is_available() else "cpu")
     if path is None and trial.method != UNTUNED.name:
-        raise ValueError(f"trial {trial.id} kept no delta; only final trials do.")
+        raise DeltaError(f"trial {trial.id} kept no delta.")
     if path is None:
-        slot = new_slot(UNTUNED, config_of(trial), backbone.anatomy, backbone.model, 0)
+        slot: Slot = new_slot(UNTUNED, config_of(trial), backbone.anatomy, backbone.model, 0)
     else:
-        slot = read_delta(trial, artifacts, path, sha256 or "").to(backbone.model.device, backbone.model.dtype)
+        tensors = load_tensors(delta_bytes(artifacts, path, sha256))
+        slot = CollapsedSlot(method_of(trial.method), config_of(trial), tensors).to(
+            backbone.model.device, backbone.model.dtype
+        )
     return Tuned(backbone.model, backbone.anatomy, [slot]).to(backbone.model.device), encoder_for(trial, backbone)
 
 
@@ -316,6 +297,3 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-__all__ = ["Engine", "Training", "run_trial", "tuned_from_delta"]

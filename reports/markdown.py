@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from featherbench.reports.samples import Sample
 from featherbench.reports.tables import Entry, Table
-from featherbench.reports.text import markdown
+from featherbench.reports.text import markdown as markdown
 
 
 def table_lines(table: Table | None) -> list[str]:

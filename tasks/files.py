@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import zlib
 from pathlib import Path
 
 from featherbench.tasks.base import File
@@ -38,7 +39,7 @@ def read_checked(file: File) -> bytes:
         path = _download(file)
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (gzip.BadGzipFile, EOFError, OSError) as error:
+    except (gzip.BadGzipFile, zlib.error, EOFError, OSError) as error:
         raise DataError(f"{path} cannot be read: {error}. Get the file again.") from error
     found = hashlib.sha256(content).hexdigest()
     if found != file.sha256:

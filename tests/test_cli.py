@@ -205,12 +205,10 @@ def test_a_backbone_that_is_not_there_is_exit_code_3(elsewhere: Path) -> None:
     assert "there is no folder './gone'" in refused(call("plan", written(elsewhere, "./gone")), ENVIRONMENT)
 
 
-@pytest.mark.xfail(strict=True, reason="a DataError, so exit code 3: but the plan is what must be changed")
 def test_a_size_beyond_the_data_is_a_mistake_of_the_plan(elsewhere: Path, tiny_llama: str) -> None:
     refused(call("plan", written(elsewhere, tiny_llama, sizes=[100_000])), USAGE)
 
 
-@pytest.mark.xfail(strict=True, reason="UnicodeDecodeError comes through")
 def test_a_plan_that_is_no_text_is_refused(elsewhere: Path) -> None:
     (elsewhere / "mine.yaml").write_bytes(b"\xff\xfe\x00name")
     refused(call("plan", "mine.yaml"), USAGE)
@@ -233,7 +231,6 @@ def test_cp_of_an_unknown_plan_names_the_packaged_ones() -> None:
     assert "Packaged plans: e2e-first, quickstart" in refused(call("cp", "nothing"), USAGE)
 
 
-@pytest.mark.xfail(strict=True, reason="FileNotFoundError comes through")
 def test_cp_into_a_folder_that_is_not_there_is_refused() -> None:
     refused(call("cp", "quickstart", "gone/mine.yaml"), USAGE)
 
@@ -308,7 +305,6 @@ def test_export_of_a_trial_without_a_delta_writes_its_record(run_without_files: 
     assert content["id"] == trial and content["status"] == "ok" and content["predictions"] == []
 
 
-@pytest.mark.xfail(strict=True, reason="FileNotFoundError and ValueError come through")
 @pytest.mark.parametrize(
     ("command", "trial"),
     [("export", "kept"), ("generate", "kept"), ("generate", "none")],

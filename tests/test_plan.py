@@ -260,14 +260,12 @@ SENSELESS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="harness/plan.py sets no bound for it")
 @pytest.mark.parametrize("changes", SENSELESS.values(), ids=SENSELESS)
 def test_a_senseless_value_is_refused(changes: dict[str, Any], tiny_llama: str) -> None:
     with pytest.raises(PlanError):
         expand(plan_text(tiny_llama, **changes))
 
 
-@pytest.mark.xfail(strict=True, reason="only the default size is checked; a search may choose 40")
 def test_the_largest_size_a_search_may_choose_must_fit_the_positions(expanded: Expand) -> None:
     fits = {"decoding": {"max_new_tokens": 360}}
     expanded(**fits)

@@ -142,7 +142,6 @@ def test_the_size_that_a_budget_solves_for_is_not_searched(cell_of: CellOf) -> N
     assert cell.trial("search", 0, sobol_configuration(space(cell), 0, 3)).config == cell.base.config
 
 
-@pytest.mark.xfail(strict=True, reason="a fixed dimension moves all later ones to another coordinate")
 def test_fixing_one_dimension_leaves_the_others_at_their_points(cell_of: CellOf, store: Store) -> None:
     free, fixed = cell_of(), cell_of(config={"learning_rate": 0.02})
     for number in range(8):

@@ -360,7 +360,6 @@ def test_a_text_that_is_no_url_is_refused_with_an_example(text: str) -> None:
         Store(text)
 
 
-@pytest.mark.xfail(strict=True, reason="create_engine stands outside the try: the driver's own error comes through")
 @pytest.mark.parametrize("text", ["nosuch://host/name", "postgresql+nosuch://host/name"])
 def test_a_database_without_a_driver_is_refused(text: str) -> None:
     with pytest.raises(StoreError):
@@ -390,7 +389,6 @@ def test_a_store_of_another_schema_is_refused(url: str) -> None:
         Store(url)
 
 
-@pytest.mark.xfail(strict=True, reason="the tables are created before the version is read")
 def test_a_refused_store_is_left_as_it_is(url: str) -> None:
     path = other_schema(url)
     with pytest.raises(StoreError):

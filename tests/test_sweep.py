@@ -48,7 +48,11 @@ def plan_text(backbone: str, steps: int = 4, configurations: int = 0) -> str:
 
 def contents(kept: Store) -> dict[str, Any]:
     """Everything in a store that must not depend on interruptions."""
-    order = {"scores": ("trial", "metric", "subset"), "predictions": ("trial", "item"), "curves": ("trial", "name", "step")}
+    order = {
+        "scores": ("trial", "metric", "subset"),
+        "predictions": ("trial", "item"),
+        "curves": ("trial", "name", "step"),
+    }
     found: dict[str, Any] = {
         name: kept.rows(sa.select(table).order_by(*(table.c[k] for k in order[name])))
         for name, table in (("scores", tables.scores), ("predictions", tables.predictions), ("curves", tables.curves))
@@ -91,7 +95,9 @@ def test_one_command_gives_a_store_and_a_report(calm: tuple[Path, Path, dict[str
     for row in ("untuned", "full_ft", "prefix", "adapter"):
         assert row in page
     kept = Store(f"sqlite:///{out / 'store.sqlite'}", create=False)
-    assert len(kept.rows(sa.select(tables.predictions))) == 7 * 6 + 6 * 6, "final: 6 test items; search: 6 of validation"
+    assert len(kept.rows(sa.select(tables.predictions))) == 7 * 6 + 6 * 6, (
+        "final: 6 test items; search: 6 of validation"
+    )
     assert all(row["reason"] == "final" for row in kept.rows(sa.select(tables.looks)))
     assert len(kept.rows(sa.select(tables.looks))) == 7, "the test split is looked at in the final phase only"
     assert not list(out.glob("checkpoints/*")), "checkpoints of finished trials are removed"

@@ -1,0 +1,37 @@
+"""What trials leave behind: safetensors below the artifact root, written whole or not at all. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+
+import fsspec
+
+
+class DeltaError(ValueError):
+    """What a trial left behind is missing or damaged."""
+
+
+def keep_delta(artifacts: str, trial_id: str, blob: bytes) -> str:
+    """Write a delta below the artifact root (folder or fsspec URL); return its path there."""
+    name = f"deltas/{trial_id}.safetensors"
+    fs, root = fsspec.core.url_to_fs(artifacts)
+    fs.makedirs(f"{root}/deltas", exist_ok=True)
+    fs.pipe_file(f"{root}/{name}.part", blob)
+    fs.mv(f"{root}/{name}.part", f"{root}/{name}")
+    return name
+
+
+def delta_bytes(artifacts: str, path: str, sha256: str | None = None) -> bytes:
+    """Return the content of a delta.
+
+    Raises: DeltaError if it is missing, or not what was stored.
+    """
+    fs, root = fsspec.core.url_to_fs(artifacts)
+    try:
+        blob: bytes = fs.cat_file(f"{root}/{path}")
+    except OSError as error:
+        raise DeltaError(f"there is no {path} below {artifacts}; give the --out folder of the run.") from error
+    found = hashlib.sha256(blob).hexdigest()
+    if sha256 not in (None, found):
+        raise DeltaError(f"{path} is damaged: expected sha256 {sha256}, found {found}.")
+    return blob
