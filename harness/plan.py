@@ -34,6 +34,7 @@ from featherbench.methods import METHODS, UNTUNED
 from featherbench.methods.base import Anatomy, Method
 from featherbench.tasks import TASKS
 from featherbench.tasks.base import Task
+from featherbench.tasks.load import TooSmall
 from featherbench.tasks.load import load as load_examples
 
 PACKAGED_PLANS = Path(__file__).parent / "plans"
@@ -386,6 +387,14 @@ def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, row: RowS
         spec.validation if spec.validation is not None else None if size is None else max(1, round(0.3 * size))
     )
     draw = "final0" if size is not None else None
+    try:
+        subsets = {
+            "train": data.subset(task.name, "train", size, draw),
+            "validation": data.subset(task.name, "validation", validation_size, draw),
+            "evaluate": data.subset(task.name, "test", spec.test),
+        }
+    except TooSmall as error:
+        raise PlanError(f"{task.name}: {error}") from error
     base = Trial(
         backbone=backbone,
         backbone_sha256=backbones.fingerprint(backbone),
@@ -395,9 +404,7 @@ def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, row: RowS
         **shared,
         task=task.name,
         task_version=task.version,
-        train=data.subset(task.name, "train", size, draw),
-        validation=data.subset(task.name, "validation", validation_size, draw),
-        evaluate=data.subset(task.name, "test", spec.test),
+        **subsets,
         settings=Settings(**{k: getattr(spec.training, k) for k in Settings.model_fields}),
         decoding=_decoding(spec, task),
         words=words if words_as != "none" else "",
@@ -451,7 +458,11 @@ def _longest(method: Method, config: Any, anatomy: Anatomy, row: RowSpec, spec: 
     size = method.space(anatomy).get(str(method.size_field)) if spec.search.configurations else None
     if size is None or row.budget is not None or method.size_field in row.config:
         return config
-    largest: Any = max(int(c) for c in size.choices if isinstance(c, int)) if isinstance(size, CategoricalDistribution) else getattr(size, "high", None)
+    largest: Any = (
+        max(int(c) for c in size.choices if isinstance(c, int))
+        if isinstance(size, CategoricalDistribution)
+        else getattr(size, "high", None)
+    )
     return config if largest is None else dataclasses.replace(config, **{str(method.size_field): largest})
 
 

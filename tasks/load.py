@@ -16,6 +16,11 @@ from featherbench.tasks import TASKS
 from featherbench.tasks.base import Example, Task
 from featherbench.tasks.files import DataError, cache_folder, read_checked
 
+
+class TooSmall(DataError):
+    """More data were asked for than there are."""
+
+
 Pair = tuple[int, int]
 """(item, reference): one training pair"""
 
@@ -83,14 +88,14 @@ def low_data_pairs(examples: Sequence[Example], size: int, draw: str) -> list[Pa
     """Return `size` pairs, one per distinct input: nested (a smaller size of the same draw is its beginning), seeded.
 
     Items of "search" draws and of "final" draws come from two fixed halves of the split, so they never meet.
-    Raises: DataError if the half has fewer than `size` items.
+    Raises: TooSmall if the half has fewer than `size` items.
     """
     order = list(range(len(examples)))
     random.Random("featherbench halves").shuffle(order)
     half = len(order) // 2
     pool = order[:half] if draw.startswith("search") else order[half:]
     if size > len(pool):
-        raise DataError(
+        raise TooSmall(
             f"size {size} is larger than the {len(pool)} inputs that {draw.rstrip('0123456789')} draws may use."
         )
     stream = random.Random(f"featherbench draw {draw}")
@@ -102,7 +107,7 @@ def low_data_pairs(examples: Sequence[Example], size: int, draw: str) -> list[Pa
 def low_data_validation(examples: Sequence[Example], size: int, draw: str) -> list[Pair]:
     """Return `size` validation pairs: distinct inputs drawn at random, the first reference of each."""
     if size > len(examples):
-        raise DataError(f"a validation set of {size} is larger than the {len(examples)} inputs of the split.")
+        raise TooSmall(f"a validation set of {size} is larger than the {len(examples)} inputs of the split.")
     order = list(range(len(examples)))
     random.Random(f"featherbench validation {draw}").shuffle(order)
     return [(item, 0) for item in order[:size]]
@@ -111,5 +116,5 @@ def low_data_validation(examples: Sequence[Example], size: int, draw: str) -> li
 def random_items(examples: Sequence[Example], size: int) -> list[int]:
     """Return a fixed random `size` of the items, in file order."""
     if size > len(examples):
-        raise DataError(f"{size} items were asked for, the split has {len(examples)}.")
+        raise TooSmall(f"{size} items were asked for, the split has {len(examples)}.")
     return sorted(random.Random("featherbench test items").sample(range(len(examples)), size))

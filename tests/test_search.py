@@ -173,12 +173,7 @@ def test_sobol_proposals_are_the_points_of_their_numbers(cell_of: CellOf, store:
 
 @pytest.mark.parametrize(
     "sampler",
-    [
-        "sobol",
-        pytest.param(
-            "tpe", marks=pytest.mark.xfail(strict=True, reason="the sampler's random state is no part of the store")
-        ),
-    ],
+    ["sobol", "tpe"],
 )
 def test_a_search_rebuilt_from_the_store_goes_on_as_if_nothing_had_happened(
     cell_of: CellOf, tmp_path: Path, sampler: str
