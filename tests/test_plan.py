@@ -15,7 +15,6 @@ from featherbench.harness.plan import FINAL_SEEDS, Plan, PlanError, RowSpec, exp
 from featherbench.harness.records import DecodingSettings, Settings, Subset, Trial
 from featherbench.methods import METHODS
 from featherbench.tasks import TASKS
-from featherbench.tasks.files import DataError
 from featherbench.tasks.places import PLACES
 
 Expand = Callable[..., Plan]
@@ -221,7 +220,7 @@ def test_yaml_cannot_make_objects(tiny_llama: str) -> None:
     ids=["training", "validation", "test"],
 )
 def test_more_data_than_there_is_cannot_be_asked_for(changes: dict[str, Any], part: str, tiny_llama: str) -> None:
-    with pytest.raises(DataError, match=part):
+    with pytest.raises(PlanError, match=part):
         expand(plan_text(tiny_llama, **changes))
 
 
