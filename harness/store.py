@@ -172,6 +172,8 @@ class Store:
                 raise StoreError(
                     f"the store has schema {found}, this featherbench reads schema {SCHEMA}; use the matching version."
                 )
+            if found is None and not create:
+                raise StoreError(f"{self.shown_url} holds no featherbench results; give the --out folder of a run.")
             with self._engine.begin() as db:
                 if found is None:
                     metadata.create_all(db)
