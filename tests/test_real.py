@@ -50,7 +50,7 @@ def test_ids_are_joined_by_concatenation_and_lines_never_break(smollm2: backbone
     assert all("\n" in smollm2.tokenizer.decode([i]) for i in smollm2.forbidden) and len(smollm2.forbidden) > 50
 
 
-@pytest.mark.parametrize("name", ["adapter", "embedding_only"])
+@pytest.mark.parametrize("name", ["adapter", "full_ft"])
 def test_low_data_e2e_is_learned(name: str, smollm2: backbones.Backbone, real_data: Path) -> None:
     """A few default steps end below the untuned backbone's validation loss (about 3.1 nats a token)."""
     method = METHODS[name]
