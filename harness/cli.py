@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from featherbench.harness.records import Trial
     from featherbench.harness.store import Store
 
+# libraries read these when they are imported
+os.environ.setdefault("TQDM_DISABLE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
 # heavy imports (torch, transformers, ray) stand inside the commands: --help must answer at once
 
 app = typer.Typer(
@@ -78,8 +82,6 @@ def mended_errors() -> Iterator[None]:
 
 
 def _quiet_libraries() -> None:
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("DS_ACCELERATOR", "cpu" if shutil.which("nvidia-smi") is None else "cuda")
     import logging
 
