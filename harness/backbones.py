@@ -24,6 +24,9 @@ from featherbench.harness.tuned import ATTENTION
 from featherbench.methods.base import Anatomy
 from featherbench.tasks.files import cache_folder
 
+FINGERPRINT = 2
+"""Version of `_content_sha256`; a fingerprint kept by another one is computed anew"""
+
 
 class BackboneError(RuntimeError):
     """The backbone cannot be had or loaded here."""
@@ -130,7 +133,7 @@ def _convert(name: str, package: Packaged, folder: Path, say: Callable[[str], No
 
 
 def _write_fingerprint(folder: Path) -> None:
-    (folder / "fingerprint.json").write_text(json.dumps({"sha256": _content_sha256(folder)}))
+    (folder / "fingerprint.json").write_text(json.dumps({"format": FINGERPRINT, "sha256": _content_sha256(folder)}))
 
 
 def _content_sha256(folder: Path) -> str:
@@ -172,8 +175,10 @@ def fingerprint(name: str) -> str:
     folder = _folder_of(name)
     if not list(folder.glob("*.safetensors")):
         raise BackboneError(f"{folder} holds no *.safetensors; other weight formats are not loaded.")
-    kept = folder / "fingerprint.json"
-    return json.loads(kept.read_text())["sha256"] if name in PACKAGED else _content_sha256(folder)
+    if name not in PACKAGED:
+        return _content_sha256(folder)
+    kept = json.loads((folder / "fingerprint.json").read_text())
+    return kept["sha256"] if kept.get("format") == FINGERPRINT else _content_sha256(folder)
 
 
 @cache

@@ -62,7 +62,7 @@ def mended_errors() -> Iterator[None]:
     from featherbench.tasks.files import DataError
 
     usage = ("PlanError", "UnsupportedBackbone", "BudgetError")
-    environment = ("BackboneError", "ClusterError", "DeltaError")
+    environment = ("BackboneError", "ClusterError", "DeltaError", "PluginError")
 
     try:
         yield
@@ -71,6 +71,11 @@ def mended_errors() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
     except (DataError, StoreError) as error:
         say(f"error: {error}", error=True)
+        raise typer.Exit(ENVIRONMENT) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        say(f"error: {error.filename}: {error.strerror}. Give a place that you may read and write.", error=True)
         raise typer.Exit(ENVIRONMENT) from None
     except (ValueError, RuntimeError) as error:
         name = type(error).__name__
@@ -163,25 +168,26 @@ def list_(
         say(f"error: there is nothing called {what!r} to list. Known: {', '.join(kinds)}.", error=True)
         raise typer.Exit(USAGE)
     found: dict[str, dict[str, str]] = {}
-    if what in ("methods", "all"):
-        from featherbench.methods import METHODS
+    with mended_errors():
+        if what in ("methods", "all"):
+            from featherbench.methods import METHODS
 
-        found["methods"] = {m.name: m.source for m in METHODS.values()}
-    if what in ("tasks", "all"):
-        from featherbench.tasks import TASKS
+            found["methods"] = {m.name: m.source for m in METHODS.values()}
+        if what in ("tasks", "all"):
+            from featherbench.tasks import TASKS
 
-        found["tasks"] = {t.name: f"{t.source} ({t.licence})" for t in TASKS.values()}
-    if what in ("backbones", "all"):
-        from featherbench.harness.backbones import PACKAGED
+            found["tasks"] = {t.name: f"{t.source} ({t.licence})" for t in TASKS.values()}
+        if what in ("backbones", "all"):
+            from featherbench.harness.backbones import PACKAGED
 
-        found["backbones"] = {name: f"{b.about} ({b.licence})" for name, b in PACKAGED.items()}
-        found["backbones"]["HUB-ID or FOLDER"] = "any causal model of the GPT-2 and Llama families with safetensors"
-    if what in ("plans", "all"):
-        from featherbench.harness.plan import PACKAGED_PLANS
+            found["backbones"] = {name: f"{b.about} ({b.licence})" for name, b in PACKAGED.items()}
+            found["backbones"]["HUB-ID or FOLDER"] = "any causal model of the GPT-2 and Llama families with safetensors"
+        if what in ("plans", "all"):
+            from featherbench.harness.plan import PACKAGED_PLANS
 
-        for path in sorted(PACKAGED_PLANS.glob("*.yaml")):
-            lines = path.read_text().splitlines()
-            found.setdefault("plans", {})[path.stem] = lines[0].lstrip("# ")
+            for path in sorted(PACKAGED_PLANS.glob("*.yaml")):
+                lines = path.read_text().splitlines()
+                found.setdefault("plans", {})[path.stem] = lines[0].lstrip("# ")
     if as_json:
         show_json(found)
         return
@@ -582,7 +588,16 @@ def test(
         os.environ["FEATHERBENCH_CONTRACT"] = name
         folder = Path(featherbench.contracts.__path__[0])
         code = pytest.main(
-            [str(folder / f"test_{kind}_contract.py"), "-v", "-p", "no:cacheprovider", f"--rootdir={folder}"]
+            [
+                str(folder / f"test_{kind}_contract.py"),
+                "-v",
+                "-rs",
+                "-o",
+                "addopts=",
+                "-p",
+                "no:cacheprovider",
+                f"--rootdir={folder}",
+            ]
         )
     raise typer.Exit(int(code))
 

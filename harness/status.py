@@ -34,7 +34,11 @@ def overview(kept: Store) -> list[dict[str, Any]]:
         .order_by(store.places.c.cell, store.places.c.phase, store.places.c.number)
     )
     return [
-        {**row, "spec": None, "cell": Cell.model_validate(row["spec"]).label, "status": row["status"] or "unfinished"}
+        {
+            "cell": Cell.model_validate(row["spec"]).label,
+            **{key: row[key] for key in ("phase", "number", "trial", "cause")},
+            "status": row["status"] or "unfinished",
+        }
         for row in rows
     ]
 

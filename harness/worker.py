@@ -59,6 +59,8 @@ class Engine:
 
 def method_of(name: str) -> Method:
     """Return a method or the untuned baseline by name."""
+    if name not in (UNTUNED.name, *METHODS):
+        raise DeltaError(f"method {name!r} of this trial is not installed here; known: {', '.join(METHODS)}.")
     return UNTUNED if name == UNTUNED.name else METHODS[name]
 
 

@@ -10,6 +10,7 @@ from featherbench.methods.embedding_only import EMBEDDING_ONLY
 from featherbench.methods.ft_top2 import FT_TOP2
 from featherbench.methods.full_ft import FULL_FT
 from featherbench.methods.infix import INFIX
+from featherbench.methods.plugins import PluginError, load_plugin
 from featherbench.methods.prefix import PREFIX
 from featherbench.methods.untuned import UNTUNED as UNTUNED
 
@@ -19,13 +20,13 @@ BUILT_IN: tuple[Method, ...] = (FULL_FT, FT_TOP2, ADAPTER, PREFIX, INFIX, EMBEDD
 def _table() -> dict[str, Method]:
     """Return the built-in methods and those of the entry-point group featherbench.methods, by name.
 
-    Raises: ValueError if two methods share a name.
+    Raises: PluginError if one cannot be loaded, or two methods share a name.
     """
-    plugins = [entry.load() for entry in entry_points(group="featherbench.methods")]
+    plugins = [load_plugin(entry) for entry in entry_points(group="featherbench.methods")]
     table: dict[str, Method] = {}
     for method in (*BUILT_IN, *plugins):
         if method.name in table or method.name == UNTUNED.name:
-            raise ValueError(f"two methods are named {method.name!r}; rename the plug-in's")
+            raise PluginError(f"two methods are named {method.name!r}; rename the plug-in's")
         table[method.name] = method
     return table
 

@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from featherbench.tasks.base import Task
 from featherbench.tasks.e2e import E2E, E2E_PAPER
 from featherbench.tasks.places import PLACES
+from featherbench.tasks.plugins import PluginError, load_plugin
 
 BUILT_IN: tuple[Task, ...] = (PLACES, E2E, E2E_PAPER)
 
@@ -14,13 +15,13 @@ BUILT_IN: tuple[Task, ...] = (PLACES, E2E, E2E_PAPER)
 def _table() -> dict[str, Task]:
     """Return the built-in tasks and those of the entry-point group featherbench.tasks, by name.
 
-    Raises: ValueError if two tasks share a name.
+    Raises: PluginError if one cannot be loaded, or two tasks share a name.
     """
-    plugins = [entry.load() for entry in entry_points(group="featherbench.tasks")]
+    plugins = [load_plugin(entry) for entry in entry_points(group="featherbench.tasks")]
     table: dict[str, Task] = {}
     for task in (*BUILT_IN, *plugins):
         if task.name in table:
-            raise ValueError(f"two tasks are named {task.name!r}; rename the plug-in's")
+            raise PluginError(f"two tasks are named {task.name!r}; rename the plug-in's")
         table[task.name] = task
     return table
 

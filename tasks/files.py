@@ -52,7 +52,10 @@ def _download(file: File) -> Path:
     import pooch
 
     if file.url is None:
-        raise DataError(f"{file.path} should be inside the package but is missing; install featherbench again.")
+        raise DataError(
+            f"{file.path} should be inside the package but is missing, and it has no url. For a task of your own set "
+            "FEATHERBENCH_DATA to the folder that holds it; otherwise install featherbench again."
+        )
     try:
         name = pooch.retrieve(file.url, f"sha256:{file.sha256}", Path(file.path).stem, cache_folder() / "downloads")
     except Exception as error:  # network, proxy, hash: each library has its own

@@ -44,12 +44,15 @@ def load(task_name: str, split: str) -> Sequence[Example]:
         rows = [{"source": e.source, "references": list(e.references), "tags": json.dumps(e.tags)} for e in examples]
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=folder.parent))
-        datasets.disable_progress_bars()
-        datasets.Dataset.from_list(rows).save_to_disk(str(fresh))
         try:
+            datasets.disable_progress_bars()
+            datasets.Dataset.from_list(rows).save_to_disk(str(fresh))
             os.replace(fresh, folder)
-        except OSError:  # another process was first
-            shutil.rmtree(fresh)
+        except OSError:
+            if not folder.exists():  # else another process was first
+                raise
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
     return _Examples(datasets.load_from_disk(str(folder)))
 
 
