@@ -266,7 +266,7 @@ def _mistakes(error: ValidationError, origin: str) -> str:
     return f"{origin}: " + " ".join(lines)
 
 
-def read_plan(name: str, overrides: Mapping[str, Any] | None = None) -> Plan:
+def read_plan(name: str) -> Plan:
     """Read, check and expand a plan given by path or packaged name.
 
     Raises: PlanError; DataError for missing or damaged data; BackboneError for a backbone that cannot be had.

@@ -48,10 +48,6 @@ class Encoder:
         """Return the pieces of a text, no special tokens."""
         return self.backbone.tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    def longest(self, config_offset: int, sources: Sequence[str], new_tokens: int) -> int:
-        """Return the number of positions that the longest input needs with `new_tokens` behind it."""
-        return config_offset + max(len(self.prompt(s)) for s in sources) + new_tokens
-
 
 def training_batch(pairs: Sequence[tuple[list[int], list[int]]], pad: int, device: Any = "cpu") -> dict[str, Tensor]:
     """Return input_ids, labels, attention_mask, position_ids [R, T] of (prompt, target) pairs, padded on the right.
