@@ -109,6 +109,17 @@ def backbone_for(trial: Trial, device: str) -> backbones.Backbone:
     return _loaded[key]
 
 
+def _give_up(model: Any, names: set[str]) -> None:
+    """Free a loaded backbone's own copies of weights that a trial tunes, so that no peak counts them twice.
+
+    The model is spent afterwards: the next trial loads a fresh one.
+    """
+    _loaded.clear()
+    for name, parameter in model.named_parameters():
+        if name in names:
+            parameter.data = parameter.data.new_empty(0)
+
+
 def encoder_for(trial: Trial, backbone: backbones.Backbone) -> Encoder:
     """Return the trial's linearisation."""
     words = trial.words if trial.words_as == "text" else ""
@@ -147,6 +158,8 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
     probe = WordsProbe(backbone, trial.words) if trial.words_as == "init" else None
     slot = new_slot(method, config, backbone.anatomy, backbone.model, trial.seed, probe)
     tuned = Tuned(backbone.model, backbone.anatomy, [slot]).to(device)
+    if private := slot.weights():
+        _give_up(backbone.model, set(private))
 
     def encoded(texts: list[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
         return [(encoder.prompt(source), encoder.target(target)) for source, target in texts]

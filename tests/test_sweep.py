@@ -218,3 +218,13 @@ def test_a_delta_gives_the_predictions_back(tiny_llama: str, tmp_path: Path) -> 
     (tmp_path / result.delta).write_bytes(b"damaged")
     with pytest.raises(ValueError, match="expected sha256"):
         worker.tuned_from_delta(trial, str(tmp_path), result.delta, result.delta_sha256)
+
+
+def test_a_trial_never_sees_what_an_earlier_one_tuned(tiny_llama: str, tmp_path: Path) -> None:
+    """Full fine-tuning gives the backbone's own weights up for its copy; the next trial of the worker has them again."""
+    trials = {c.cell.row: c.base for c in expand(plan_text(tiny_llama)).cells}
+    engine = Engine(artifacts=str(tmp_path), scratch=str(tmp_path))
+    alone = run_trial(trials["prefix"], engine)
+    assert run_trial(trials["full_ft"], engine).status == "ok"
+    after = run_trial(trials["prefix"], engine)
+    assert (after.delta_sha256, after.predictions) == (alone.delta_sha256, alone.predictions)
