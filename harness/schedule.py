@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import socket
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from featherbench.harness.records import Result, Trial
 
 MAX_ATTEMPTS = 3
 POLL_SECONDS = 0.5
+KNOCK_SECONDS = 5.0
 
 _LOCAL_RAY = {
     "RAY_AUTH_MODE": "disabled",  # a cluster that we start on loopback; never set for an address the user gives
@@ -116,6 +118,7 @@ class Pool:
         }
         try:
             if self.address:
+                _knock(self.address)
                 ray.init(
                     self.address,
                     log_to_driver=False,
@@ -134,7 +137,12 @@ class Pool:
                     runtime_env={"env_vars": environment},
                 )
         except Exception as error:
-            raise ClusterError(f"Ray at {self.address or 'this machine'}: {error}") from error
+            raise ClusterError(
+                f"Ray at {self.address or 'this machine'}: {error}. "
+                "Give the HOST:PORT that `ray start --head` printed, ray://HOST:10001, or auto."
+                if self.address
+                else f"Ray cannot start on this machine: {error}"
+            ) from error
         resources = ray.cluster_resources()
         gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
         count = self.num_workers or max(1, gpus)
@@ -222,6 +230,13 @@ class Pool:
                 except ray.exceptions.RayError:
                     pass  # the worker is gone; run() finds out by its trial
         return found
+
+
+def _knock(address: str) -> None:
+    """Raise OSError if nothing listens at HOST:PORT or ray://HOST:PORT; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
 
 
 def _has_cuda() -> bool:

@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +102,14 @@ def test_help_answers_within_a_second_of_cpu_time() -> None:
 
 def test_the_command_line_loads_nothing_heavy_before_a_command_asks_for_it() -> None:
     heavy = {"torch", "transformers", "ray", "datasets", "optuna", "sqlalchemy", "scipy", "numpy", "altair", "polars"}
-    code = "import sys, json, featherbench.harness.cli; print(json.dumps(list(sys.modules)))"
+    names = ", ".join(f"featherbench.harness.{name}" for name in ("cli", "spec", "catalogue"))
+    code = f"import sys, json, {names}; print(json.dumps(list(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert not heavy & set(json.loads(done.stdout))
+
+
+def test_the_version_is_told() -> None:
+    assert call("--version").output == f"featherbench {version('featherbench')}\n"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -11,8 +11,9 @@ import yaml
 
 from featherbench.harness import data
 from featherbench.harness.backbones import BackboneError
-from featherbench.harness.plan import FINAL_SEEDS, Plan, PlanError, RowSpec, expand, find_plan
+from featherbench.harness.plan import FINAL_SEEDS, Plan, expand
 from featherbench.harness.records import DecodingSettings, Settings, Subset, Trial
+from featherbench.harness.spec import PlanError, RowSpec, find_plan
 from featherbench.methods import METHODS
 from featherbench.tasks import TASKS
 from featherbench.tasks.places import PLACES
@@ -148,7 +149,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "row that is a number": ({"methods": [3]}, ("methods.0:", "given: 3")),
     "methods that are one name": ({"methods": "prefix"}, ("methods:", "valid list", "given: 'prefix'")),
     "name that is no file name": ({"name": "../up"}, ("name:", "given: '../up'")),
-    "size in words": ({"sizes": ["half"]}, ("sizes.0", "'full'", "given: 'half'")),
+    "size in words": ({"sizes": ["half"]}, ("sizes.0", "or full", "given: 'half'")),
     "steps of zero": ({"training": {"steps": 0}}, ("training.steps:", "greater than or equal to 1", "given: 0")),
     "steps in words": ({"training": {"steps": "many"}}, ("training.steps:", "valid integer", "given: 'many'")),
     "training that is a number": ({"training": 5}, ("training:", "given: 5")),
@@ -182,6 +183,15 @@ def test_a_mistake_is_named_with_its_mend(changes: dict[str, Any], parts: tuple[
     message = str(caught.value)
     assert [part for part in parts if part not in message] == [], message
     assert "\n" not in message
+
+
+def test_sizes_and_rows_are_explained_in_the_plans_own_words(tiny_llama: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        expand(plan_text(tiny_llama, sizes=[0, True, "half"], methods=[3, "prefix"]))
+    size = "a size is a whole number of training pairs, at least 1, or full; given: "
+    wanted = [f"sizes.0: {size}0", f"sizes.1: {size}True", f"sizes.2: {size}'half'"]
+    wanted += ["methods.0: a row is a method's name, or a mapping with the key method; given: 3"]
+    assert str(caught.value) == f"plan: {' '.join(wanted)}"
 
 
 def test_several_mistakes_are_told_at_once(tiny_llama: str) -> None:

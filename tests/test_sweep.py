@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from featherbench.harness import store as tables
 from featherbench.harness import worker
 from featherbench.harness.plan import expand
 from featherbench.harness.run import Sweep, run_plan
-from featherbench.harness.schedule import MAX_ATTEMPTS, Pool
+from featherbench.harness.schedule import MAX_ATTEMPTS, ClusterError, Pool
 from featherbench.harness.store import Store
 from featherbench.harness.worker import Engine, run_trial
 
@@ -218,6 +219,16 @@ def test_a_delta_gives_the_predictions_back(tiny_llama: str, tmp_path: Path) -> 
     (tmp_path / result.delta).write_bytes(b"damaged")
     with pytest.raises(ValueError, match="expected sha256"):
         worker.tuned_from_delta(trial, str(tmp_path), result.delta, result.delta_sha256)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
+def test_a_cluster_that_does_not_answer_is_told_at_once(address: str, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # bound and not listening: nobody else takes it meanwhile
+        where = address.format(free.getsockname()[1])
+        engine = Engine(artifacts=str(tmp_path), scratch=str(tmp_path))
+        with pytest.raises(ClusterError, match=f"Ray at {where}: .*refused. Give the HOST:PORT"):
+            Pool(engine=engine, address=where).__enter__()
 
 
 def test_a_trial_never_sees_what_an_earlier_one_tuned(tiny_llama: str, tmp_path: Path) -> None:

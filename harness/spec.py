@@ -1,0 +1,187 @@
+"""A plan file: its keys, what is allowed, and the words for mistakes. Loads no model library, so it answers at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, field_validator
+
+from featherbench.harness.records import PROTOCOL, Precision, Record, Settings, WordsAs
+
+PACKAGED_PLANS = Path(__file__).parent / "plans"
+
+
+class PlanError(ValueError):
+    """The plan cannot be run as it is; the message says what to type."""
+
+
+class RowSpec(BaseModel):
+    """One row of the report: a method with what is fixed about it."""
+
+    model_config = ConfigDict(extra="forbid")
+    method: str
+    row: str | None = None
+    config: dict[str, Any] = {}
+    """The method's own fields, and learning_rate, steps or weight_decay"""
+    budget: float | None = Field(None, gt=0, allow_inf_nan=False)
+    words: WordsAs | None = None
+    """How this row gets the plan's task words; default: as initialisation where the method can, else in the text"""
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _percent(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.strip().endswith("%"):
+            return float(value.strip().rstrip("%")) / 100
+        return value
+
+
+class SearchSpec(Record):
+    """The search phase; 0 configurations: the methods' defaults are used."""
+
+    configurations: int = Field(0, ge=0)
+    sampler: Literal["sobol", "tpe"] = "sobol"
+    draws: int = Field(1, ge=1)
+    """Low-data search draws; a configuration counts by its mean validation score over them"""
+    study: int = Field(0, ge=0)
+    """Number of the scramble: another study, other points"""
+
+
+class FinalSpec(Record):
+    """The final phase: `seeds` fresh seeds on each of `draws` low-data draws."""
+
+    seeds: int = Field(1, ge=1)
+    draws: int = Field(1, ge=1)
+
+
+class TrainingSpec(Settings):
+    """Training of every trial."""
+
+    steps: int = Field(100, ge=1)
+    """Step cap: the default, and the largest number of steps a search may choose"""
+    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
+
+
+def _size(value: Any) -> Any:
+    if value == "full" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError("a size is a whole number of training pairs, at least 1, or full")
+
+
+def _row(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"method": value}
+    if isinstance(value, dict | RowSpec):
+        return value
+    raise ValueError("a row is a method's name, or a mapping with the key method")
+
+
+class PlanSpec(BaseModel):
+    """A plan file."""
+
+    model_config = ConfigDict(extra="forbid")
+    protocol: int
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    backbones: list[str] = Field(min_length=1)
+    tasks: list[str] = Field(min_length=1)
+    sizes: list[Annotated[int | Literal["full"], PlainValidator(_size)]] = Field(["full"], min_length=1)
+    """Training pairs, one per distinct input, or "full" """
+    methods: list[Annotated[RowSpec, BeforeValidator(_row)]] = Field(min_length=1)
+    untuned: bool = True
+    """Also decode the bare backbone"""
+    words: str = ""
+    """Task words for every method: "task" takes the task's own; empty: none"""
+    search: SearchSpec = SearchSpec()
+    final: FinalSpec = FinalSpec()
+    training: TrainingSpec = TrainingSpec()
+    validation: int | None = Field(None, ge=1)
+    """Validation pairs; default: 30 % of a low-data size, else the whole split"""
+    test: int | None = Field(None, ge=1)
+    """Decode a fixed random part of the test items, named test<N>; default: all"""
+    decoding: dict[str, Any] = {}
+    """Overrides of the task's decoding, for all methods"""
+    precision: Precision | Literal["auto"] = "auto"
+    seed: int = Field(0, ge=0)
+
+
+T = TypeVar("T")
+
+
+def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
+    """Return table[name], or raise a PlanError that names the nearest entry."""
+    if name in table:
+        return table[name]
+    raise PlanError(f"unknown {kind} {name!r}.{nearest(name, table)} Known: {', '.join(sorted(table))}.")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Return " Did you mean ...?" for the most similar of `names`, or nothing."""
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def find_plan(name: str) -> Path:
+    """Return the file of a plan given by path or by the name of a packaged one."""
+    packaged = {path.stem: path for path in sorted(PACKAGED_PLANS.glob("*.yaml"))}
+    if name in packaged:
+        return packaged[name]
+    if Path(name).is_file():
+        return Path(name)
+    raise PlanError(f"there is no plan file {name!r}.{nearest(name, packaged)} Packaged plans: {', '.join(packaged)}.")
+
+
+def read_text(path: Path) -> str:
+    """Return a plan file's text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise PlanError(f"{path} is no UTF-8 text: {error}") from error
+
+
+def read_spec(text: str, origin: str = "plan") -> PlanSpec:
+    """Parse and check a plan's text.
+
+    Raises: PlanError that names each wrong key with what was given and what is allowed.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise PlanError(f"{origin} is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise PlanError(f"{origin} must be a mapping of keys to values; see `featherbench cp quickstart`.")
+    if content.get("protocol") != PROTOCOL:
+        raise PlanError(
+            f"{origin} says protocol: {content.get('protocol')!r}; this featherbench runs protocol: {PROTOCOL}. "
+            "Set it after reading CHANGELOG.md, or install the version the plan was written for."
+        )
+    try:
+        return PlanSpec.model_validate(content)
+    except ValidationError as error:
+        raise PlanError(mistakes_of(error, origin)) from error
+
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "search": SearchSpec,
+    "final": FinalSpec,
+    "training": TrainingSpec,
+    "methods": RowSpec,
+}
+
+
+def mistakes_of(error: ValidationError, origin: str) -> str:
+    """Return one line for each mistake; unknown keys with the nearest known one."""
+    lines = []
+    for mistake in error.errors():
+        where = [str(part) for part in mistake["loc"]]
+        key = ".".join(where)
+        if mistake["type"] == "extra_forbidden":
+            known = SECTIONS.get(where[0], PlanSpec).model_fields if len(where) > 1 else PlanSpec.model_fields
+            lines.append(f"unknown key {key!r}.{nearest(where[-1], known)} Known: {', '.join(known)}.")
+        else:
+            given = mistake.get("input")
+            said = mistake["msg"].removeprefix("Value error, ")
+            lines.append(f"{key}: {said}" + ("" if mistake["type"] == "missing" else f"; given: {given!r}"))
+    return f"{origin}: " + " ".join(lines)
