@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup quickstart test lint gpu clean
+.PHONY: setup quickstart real test lint gpu clean
 
 setup: .venv/.installed
 
@@ -21,6 +21,11 @@ quickstart: setup
 	$(BIN)/featherbench run quickstart
 	@echo "Open runs/quickstart/report/index.html"
 
+# The same with SmolLM2-135M, which is fetched and converted once: about ten minutes on two cores.
+real: setup
+	$(BIN)/featherbench run real
+	@echo "Open runs/real/report/index.html"
+
 # One thread per worker: the test models are tiny. Real-model tests prepare the backbone themselves.
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
@@ -29,8 +34,8 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	mkdir -p build/typed/featherbench
-	for part in harness methods tasks reports; do ln -sfn ../../../$$part build/typed/featherbench/$$part; done
-	MYPYPATH=build/typed $(BIN)/mypy --namespace-packages --explicit-package-bases -p featherbench.harness -p featherbench.methods -p featherbench.tasks -p featherbench.reports
+	for part in backbones harness methods tasks reports; do ln -sfn ../../../$$part build/typed/featherbench/$$part; done
+	MYPYPATH=build/typed $(BIN)/mypy --namespace-packages --explicit-package-bases -p featherbench.backbones -p featherbench.harness -p featherbench.methods -p featherbench.tasks -p featherbench.reports
 
 gpu: setup
 	$(BIN)/python -m pytest -m gpu

@@ -20,7 +20,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from featherbench.harness.anatomy import anatomy_of
-from featherbench.harness.catalogue import BACKBONES, Wheel
+from featherbench.harness.catalogue import BACKBONES, Embedded, Wheel
 from featherbench.harness.tuned import ATTENTION
 from featherbench.methods.base import Anatomy
 from featherbench.tasks.files import cache_folder
@@ -56,9 +56,12 @@ def prepare(name: str, say: Callable[[str], None] = lambda text: None) -> str:
         if Path(name).is_dir() or not _looks_like_a_path(name):
             return name
         raise BackboneError(f"there is no folder {name!r}. Known names: {', '.join(BACKBONES)}; or give a hub id.")
+    known = BACKBONES[name]
+    if isinstance(known, Embedded):
+        return str(known.folder)
     folder = cache_folder() / "backbones" / name
     if not (folder / "fingerprint.json").exists():
-        _convert(name, BACKBONES[name], folder, say)
+        _convert(name, known, folder, say)
     return str(folder)
 
 
@@ -68,7 +71,9 @@ def _looks_like_a_path(name: str) -> bool:
 
 def is_prepared(name: str) -> bool:
     """Say whether loading needs no download and no conversion."""
-    return Path(name).is_dir() or (cache_folder() / "backbones" / name / "fingerprint.json").exists()
+    if isinstance(BACKBONES.get(name), Embedded) or Path(name).is_dir():
+        return True
+    return (cache_folder() / "backbones" / name / "fingerprint.json").exists()
 
 
 def _convert(name: str, package: Wheel, folder: Path, say: Callable[[str], None]) -> None:
@@ -151,10 +156,21 @@ def fingerprint(name: str) -> str:
     folder = _folder_of(name)
     if not list(folder.glob("*.safetensors")):
         raise BackboneError(f"{folder} holds no *.safetensors; other weight formats are not loaded.")
-    if name not in BACKBONES:
+    if not isinstance(BACKBONES.get(name), Wheel):
         return _content_sha256(folder)
     kept = json.loads((folder / "fingerprint.json").read_text())
     return kept["sha256"] if kept.get("format") == FINGERPRINT else _content_sha256(folder)
+
+
+@cache
+def pretraining(name: str) -> dict[str, Any]:
+    """Return what the backbone's pretraining.json tells, or nothing.
+
+    Any folder may hold such a file. "seen_tasks" in it, task -> which part, labels the cells of a report whose text
+    the backbone was pretrained on.
+    """
+    told = _folder_of(name) / "pretraining.json"
+    return dict(json.loads(told.read_text())) if told.exists() else {}
 
 
 @cache

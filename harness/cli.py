@@ -272,6 +272,7 @@ def info(name: str, as_json: Json = False) -> None:
             if content["prepared"]:
                 shape = backbones.anatomy(name)
                 content |= {"parameters": shape.total_parameters, "layers": shape.num_layers, "width": shape.width}
+                content["seen in pretraining"] = backbones.pretraining(name).get("seen_tasks", "not told")
     if as_json:
         show_json(content)
     else:

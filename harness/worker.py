@@ -235,7 +235,10 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         cost=cost,
         delta=kept,
         delta_sha256=hashlib.sha256(blob).hexdigest() if kept else None,
-        provenance=provenance(),
+        provenance={
+            **provenance(),
+            "seen_in_pretraining": backbones.pretraining(trial.backbone).get("seen_tasks", {}).get(trial.task),
+        },
     )
 
 

@@ -320,6 +320,8 @@ def _notes(row: Summary) -> list[str]:
         notes.append("deterministic")
     elif units < RANKED_FROM:
         notes.append(f"not ranked: too few {row.unit}s")
+    for part in sorted({run.provenance.get("seen_in_pretraining") for run in row.counted} - {None}):
+        notes.append(f"seen in pretraining: {part}")
     if row.cell.method == UNTUNED and not row.deterministic:
         notes.append("differs between trials though nothing is tuned")
     if units < counts.counted and not row.deterministic:
@@ -344,6 +346,14 @@ def configuration(run: Run) -> str:
     return json.dumps([trial.learning_rate, trial.weight_decay, trial.steps, trial.config], sort_keys=True)
 
 
+def _shared(row: Summary, *keys: str) -> str:
+    """Return what the plan fixed for all trials of a row, as a text that can be compared."""
+    value: object = row.cell.fixed
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return json.dumps(value, sort_keys=True)
+
+
 def _warnings(rows: Sequence[Summary]) -> list[str]:
     """Return what makes the rows of a board not fully comparable."""
     tuned = [row for row in rows if row.cell.method != UNTUNED and row.counted]
@@ -363,6 +373,15 @@ def _warnings(rows: Sequence[Summary]) -> list[str]:
         )
     if len({run.trial.settings for row in tuned for run in row.counted}) > 1:
         found.append("rows were trained with different settings (batch size, evaluations, clipping, …)")
+    if len({_shared(row, "trial", "steps") for row in tuned}) > 1:
+        found.append("rows have different step caps")
+    if len({_shared(row, "search") for row in tuned}) > 1:
+        found.append("rows spent unequal searches: trials, draws or sampler differ")
+    if len({bool(run.trial.words) for row in tuned for run in row.counted}) > 1:
+        found.append("some rows were given task words and some were not")
+    versions = {(trial.method, trial.method_version) for trial in trials}
+    for method in sorted(m for m, n in Counter(name for name, _ in versions).items() if n > 1):
+        found.append(f"{method} stands here in several versions of its code")
     for name, values in (
         ("decoding", {trial.decoding for trial in trials}),
         ("precision", {trial.precision for trial in trials}),

@@ -17,7 +17,7 @@ from featherbench.methods.base import Method
 from featherbench.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("harness", "methods", "tasks", "reports")
+FOLDERS = ("backbones", "harness", "methods", "tasks", "reports")
 SOURCES = {
     path.relative_to(ROOT).as_posix(): path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))
 }

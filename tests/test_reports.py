@@ -155,6 +155,19 @@ def store(tmp_path):
     return kept
 
 
+def board_with(tmp_path, second, **changes):
+    """Return the one board of two rows, full_ft and `second`, whose cell or trials differ by `changes`."""
+    kept = Store(f"sqlite:///{tmp_path}/two.sqlite")
+    for row in ("full_ft", second):
+        fixed = changes.get("fixed", {}) if row == second else {"trial": {"steps": 40}, "search": {}}
+        cell = cell_of(row).model_copy(update={"fixed": fixed, **changes.get("cell", {})} if row == second else {})
+        cell = cell if row == second else cell.model_copy(update={"fixed": fixed})
+        trial = trial_of(cell, 0).model_copy(update=changes.get("trial", {}) if row == second else {})
+        kept.add_plan(f"p {row}", row, "", [cell])
+        fill(kept, cell, "final", 0, trial, result_of(trial, 50.0, 50.0))
+    return board_of(kept)
+
+
 @pytest.fixture
 def written(store, tmp_path):
     write_report(store, tmp_path / "report")
@@ -187,6 +200,36 @@ def test_one_value_has_no_interval_and_none_has_no_mean():
     assert (estimate([5.0]).mean, estimate([5.0]).half_width) == (5.0, None)
     assert estimate([5.0]).note == "1 seed: no interval"
     assert estimate([]).mean is None
+
+
+ALIKE = {"trial": {"steps": 40}, "search": {}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "warning"),
+    [
+        ({"fixed": ALIKE}, None),
+        ({"fixed": ALIKE | {"trial": {"steps": 80}}}, "rows have different step caps"),
+        ({"fixed": ALIKE | {"search": {"configurations": 16}}}, "rows spent unequal searches"),
+        ({"fixed": ALIKE, "trial": {"words": "say:", "words_as": "text"}}, "some rows were given task words"),
+        (
+            {"fixed": ALIKE, "cell": {"method": "full_ft"}, "trial": {"method": "full_ft", "method_version": 2}},
+            "full_ft stands here in several versions",
+        ),
+    ],
+    ids=["alike", "steps", "search", "words", "versions"],
+)
+def test_rows_that_were_not_treated_alike_are_told(tmp_path, changes, warning):
+    told = board_with(tmp_path, "prefix", **changes).warnings
+    assert [text for text in told if warning is not None and text.startswith(warning)] == list(told)
+    assert bool(told) == (warning is not None)
+
+
+def test_every_row_says_what_the_backbone_had_seen(store):
+    saw = {"provenance": {"seen_in_pretraining": "its training part"}}
+    run(store, "adapter", 5, 55.0, 41.0, **saw)
+    assert "seen in pretraining: its training part" in row_of(store, "adapter").notes
+    assert not [note for note in row_of(store, "prefix").notes if "pretraining" in note]
 
 
 @pytest.mark.parametrize("values", [[1.0, 2.5], [0.3, 0.1, 0.7], [61.2, 60.9, 63.3, 61.0, 62.4]])

@@ -1,0 +1,61 @@
+"""Methods learn: each one of the quickstart plan, on the embedded backbone, against the untuned one.
+
+The margins hold with room to spare over five seeds; the worst values are in backbones/feather_3m/README.md.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from featherbench.harness.plan import expand
+from featherbench.harness.records import Result
+from featherbench.harness.spec import find_plan, read_text
+from featherbench.harness.worker import Engine, run_trial
+
+PLAN = expand(read_text(find_plan("quickstart")))
+ROWS = {cell.cell.row: cell for cell in PLAN.cells}
+
+
+def result_of(row: str, folder: Path) -> Result:
+    torch.set_num_threads(1)
+    return run_trial(ROWS[row].base, Engine(artifacts=str(folder), scratch=str(folder)))
+
+
+def loss_of(result: Result) -> float:
+    return min(p.value for p in result.curve if p.name == "validation_loss")
+
+
+def bleu_of(result: Result) -> float:
+    return next(s.value for s in result.scores if (s.metric, s.subset) == ("bleu", "all") and s.value is not None)
+
+
+@pytest.fixture(scope="module")
+def untuned(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    return result_of("untuned", tmp_path_factory.mktemp("untuned"))
+
+
+MARGINS = {
+    "full_ft": (2.8, 10.0),
+    "ft_top2": (2.4, 10.0),
+    "adapter": (2.2, 7.0),
+    "prefix": (1.4, 3.0),
+    "infix": (1.3, 3.0),
+    "embedding_only": (1.0, 0.5),
+}
+"""Row -> how far below the untuned validation loss in nats a token, and above its BLEU, it must end"""
+
+
+def test_every_row_of_the_plan_is_checked() -> None:
+    assert {"untuned", *MARGINS} == set(ROWS)
+
+
+@pytest.mark.parametrize("row", MARGINS)
+def test_a_tuned_backbone_is_far_better_than_the_bare_one(row: str, untuned: Result, tmp_path: Path) -> None:
+    result = result_of(row, tmp_path)
+    lower, higher = MARGINS[row]
+    assert result.status == "ok"
+    assert loss_of(result) < loss_of(untuned) - lower
+    assert bleu_of(result) > bleu_of(untuned) + higher
