@@ -38,16 +38,20 @@ def decode(
         eos_token_id=backbone.end,
         pad_token_id=backbone.end,
         bos_token_id=backbone.end,
+        decoder_start_token_id=backbone.start,
         suppress_tokens=list(backbone.forbidden) or None,
     )
     found: dict[int, Prediction] = {}
     with tuned.attached():
         for start in range(0, len(order), batch_size):
             chunk = order[start : start + batch_size]
-            batch = decoding_batch([prompts[item] for item in chunk], backbone.end, backbone.model.device)
+            batch = decoding_batch(
+                [prompts[item] for item in chunk], backbone.end, backbone.model.device, backbone.start is not None
+            )
             output = backbone.model.generate(**batch, generation_config=config)
-            for item, row in zip(chunk, output[:, batch["input_ids"].shape[1] :].tolist(), strict=True):
-                text = backbone.tokenizer.decode(row[: row.index(backbone.end)] if backbone.end in row else row)
-                found[item] = Prediction(item=item, text=text.strip(), truncated=backbone.end not in row)
+            first = batch["input_ids"].shape[1] if backbone.start is None else 1  # what was given comes back first
+            for item, row in zip(chunk, output[:, first:].tolist(), strict=True):
+                text, truncated = encoder.text(row)
+                found[item] = Prediction(item=item, text=text, truncated=truncated)
             on_progress(len(found), len(order))
     return [found[item] for item, _ in items]

@@ -228,11 +228,14 @@ def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, row: RowS
     if reason := method.refuses(anatomy, config):
         raise PlanError(f"{method.name} on {backbone}: {reason}.")
     words = task.words if spec.words == "task" else spec.words
-    words_as: WordsAs = row.words or ("none" if not words else "init" if method.takes_words else "text")
+    can_init = (
+        method.takes_words and not anatomy.encoder_layers
+    )  # no probe reads an encoder-decoder model's activations
+    words_as: WordsAs = row.words or ("none" if not words else "init" if can_init else "text")
     if words_as != "none" and not words:
         raise PlanError(f"{row.row or row.method}: words: {words_as}, but the plan has no words; add `words: task`.")
-    if words_as == "init" and not method.takes_words:
-        raise PlanError(f"{method.name} cannot take words as initialisation; use words: text or none.")
+    if words_as == "init" and not can_init:
+        raise PlanError(f"{method.name} on {backbone} cannot take words as initialisation; use words: text or none.")
     validation_size = (
         spec.validation if spec.validation is not None else None if size is None else max(1, round(0.3 * size))
     )
@@ -320,7 +323,8 @@ def _check_lengths(trial: Trial, method: Method, config: Any) -> None:
     """Refuse inputs that need more positions than the backbone has; nothing is cut silently."""
     anatomy = backbones.anatomy(trial.backbone)
     tok = backbones.shared_tokenizer(trial.backbone)
-    virtual = method.offset(config) or len(method.layout(config, [], lambda length: [0] * length))
+    in_layout = len(method.layout(config, [], lambda length: [0] * length))
+    virtual = in_layout if anatomy.encoder_layers else method.offset(config) or in_layout
     words = trial.words if trial.words_as == "text" else ""
 
     def longest(texts: Iterable[str]) -> int:
@@ -333,7 +337,7 @@ def _check_lengths(trial: Trial, method: Method, config: Any) -> None:
         target = trial.decoding.max_new_tokens  # test and validation sources are decoded, pairs are trained on
         if split != "test":
             target = max(target, longest(r for e in examples for r in e.references) + 1)
-        need = virtual + source + 1 + target
+        need = max(virtual + source + 2, target + 1) if anatomy.encoder_layers else virtual + source + 1 + target
         if need > anatomy.max_positions:
             raise PlanError(
                 f"{method.name} on {trial.backbone}: {virtual} virtual tokens + {source + 1} source and separator + {target} "
