@@ -196,9 +196,8 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
     kept = keep_delta(engine.artifacts, trial.id, blob) if delta and trial.evaluate.split == "test" else None
     counts = count(method, config, backbone.anatomy)
     extra = keys_in_front(method, config, backbone.anatomy)
-    lengths = [len(p) + len(t) for p, t in train_pairs]
-    targets = sum(len(t) for _, t in train_pairs) / sum(lengths)
-    context = sum(n * n for n in lengths) / sum(lengths) / 2 + extra
+    lengths = [(len(prompt), len(target)) for prompt, target in train_pairs]
+    flops_per_token = train_flops(backbone.anatomy, method, config, lengths, extra) / sum(map(sum, lengths))
     prompts = [len(encoder.prompt(e.source)) for e in data.references(trial.task, trial.evaluate).values()]
     outputs = [len(encoder.ids(p.text)) + 1 for p in predictions]
     cost = Cost(
@@ -212,12 +211,8 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         decode_seconds=decode_seconds,
         seconds=time.monotonic() - started + training.earlier_seconds,
         tokens_per_second=training.tokens / training.seconds if training.seconds else 0.0,
-        train_flops=train_flops(
-            backbone.anatomy, method, config, training.tokens, context, round(training.tokens * targets)
-        )
-        if training.step
-        else 0.0,
-        decode_flops=trial.decoding.beams * decode_flops(backbone.anatomy, prompts, outputs, extra),
+        train_flops=training.tokens * flops_per_token,
+        decode_flops=decode_flops(backbone.anatomy, prompts, outputs, extra, trial.decoding.beams),
         train_peak_bytes=train_peak,
         decode_peak_bytes=decode_peak,
         device=_device_name(device),
