@@ -8,8 +8,9 @@ from featherbench.tasks.base import Task
 from featherbench.tasks.e2e import E2E, E2E_PAPER
 from featherbench.tasks.places import PLACES
 from featherbench.tasks.plugins import PluginError, load_plugin
+from featherbench.tasks.webnlg import WEBNLG
 
-BUILT_IN: tuple[Task, ...] = (PLACES, E2E, E2E_PAPER)
+BUILT_IN: tuple[Task, ...] = (PLACES, E2E, E2E_PAPER, WEBNLG)
 
 
 def _table() -> dict[str, Task]:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from featherbench.tasks import TASKS
-from featherbench.tasks.base import Example, Task
+from featherbench.tasks.base import SPLITS, Example, Task
 from featherbench.tasks.files import DataError, cache_folder, read_checked
 
 
@@ -25,17 +25,34 @@ Pair = tuple[int, int]
 """(item, reference): one training pair"""
 
 
-@lru_cache(maxsize=64)
 def load(task_name: str, split: str) -> Sequence[Example]:
     """Return the examples of a split in file order, memory-mapped from the cache's Arrow files.
 
     Raises: DataError if a file is missing or damaged, or the split is empty.
     """
+    return _loaded(task_name, split)[0]
+
+
+def content_sha256(task_name: str) -> str | None:
+    """Return the hash of what was found in files whose sha256 nobody states; None if there are no such files.
+
+    Raises: DataError as `load` does.
+    """
+    files = [f for split in SPLITS for f in TASKS[task_name].files[split]]
+    if all(f.sha256 for f in files):
+        return None
+    return hashlib.sha256("".join(_loaded(task_name, split)[1] for split in SPLITS).encode()).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _loaded(task_name: str, split: str) -> tuple[Sequence[Example], str]:
+    """Return the examples of a split and the joined sha256 of its files."""
     import datasets
 
     task = TASKS[task_name]
     contents = [read_checked(file) for file in task.files[split]]
-    key = hashlib.sha256("".join(f.sha256 for f in task.files[split]).encode()).hexdigest()[:12]
+    found = [f.sha256 or hashlib.sha256(c).hexdigest() for f, c in zip(task.files[split], contents, strict=True)]
+    key = hashlib.sha256("".join(found).encode()).hexdigest()[:12]
     folder = cache_folder() / "examples" / f"{task.name}-v{task.version}-{split}-{key}"
     if not folder.exists():
         examples = _read(task, split, contents)
@@ -53,17 +70,24 @@ def load(task_name: str, split: str) -> Sequence[Example]:
                 raise
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
-    return _Examples(datasets.load_from_disk(str(folder)))
+    return _Examples(datasets.load_from_disk(str(folder))), "".join(found)
 
 
 def _read(task: Task, split: str, contents: Sequence[bytes]) -> list[Example]:
     with tempfile.TemporaryDirectory() as scratch:
         paths = []
-        for file, content in zip(task.files[split], contents, strict=True):
-            path = Path(scratch) / Path(file.path).name.removesuffix(".gz")
+        for number, (file, content) in enumerate(zip(task.files[split], contents, strict=True)):
+            path = Path(scratch) / str(number) / Path(file.path).name.removesuffix(".gz")
+            path.parent.mkdir()
             path.write_bytes(content)
             paths.append(path)
-        return list(task.read(paths, split))
+        try:
+            return list(task.read(paths, split))
+        except ValueError as error:  # it names the copy that was read; people know the original
+            message = str(error)
+            for file, path in zip(task.files[split], paths, strict=True):
+                message = message.replace(str(path), file.path)
+            raise DataError(f"{task.name}, {split}: {message}") from error
 
 
 class _Examples(Sequence[Example]):
