@@ -5,12 +5,13 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 
 from featherbench.tasks.base import Task
+from featherbench.tasks.dart import DART, DART_WEBNLG_PART
 from featherbench.tasks.e2e import E2E, E2E_PAPER
 from featherbench.tasks.places import PLACES
 from featherbench.tasks.plugins import PluginError, load_plugin
 from featherbench.tasks.webnlg import WEBNLG
 
-BUILT_IN: tuple[Task, ...] = (PLACES, E2E, E2E_PAPER, WEBNLG)
+BUILT_IN: tuple[Task, ...] = (PLACES, E2E, E2E_PAPER, WEBNLG, DART, DART_WEBNLG_PART)
 
 
 def _table() -> dict[str, Task]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,8 @@ class File:
     """Of the decompressed content. None: nobody states it, so that the sha256 found here is part of every trial id"""
     url: str | None = None
     """Where the content can be had; None for files that travel inside the package"""
+    mend: str | None = None
+    """How to come by a file that has no url; said when it is missing"""
     hub: str | None = None
     """ "owner/name:split" of the `datasets` library, written out as JSON Lines; `path` then names the local file that
     goes before it, in any format of tasks/files.py"""
@@ -84,6 +87,11 @@ class Task:
     overlap: int | None = 0
     """Number of times that two splits of the release share a source, and the official protocol keeps both; None: not
     known, since the whole release could not be had when this was written"""
+
+
+def one_line(text: str) -> str:
+    """Return the text without blanks at its ends, line breaks as single blanks, else unchanged."""
+    return re.sub(r"\s*[\r\n\u2028\u2029\x0b\x0c\x85]\s*", " ", text.strip())
 
 
 def grouped(examples: Iterable[Example]) -> list[Example]:

@@ -39,7 +39,8 @@ def read_checked(file: File) -> bytes:
     if path is None and (root or Path(file.path).is_absolute()) and not (file.hub and Path(file.path).is_absolute()):
         where = "" if Path(file.path).is_absolute() else f" in the data folder {root}"
         expected = f" Expected sha256 {file.sha256} (decompressed)." if file.sha256 else ""
-        source = f" It can be had from {file.url}." if file.url else ""
+        source = f" It can be had from {file.url}; put it there." if file.url else ""
+        source += f" {file.mend}" if file.mend else ""
         source += f" Or unset FEATHERBENCH_DATA to take {file.hub} from the hub." if file.hub else ""
         raise DataError(f"{file.path} is missing{where}.{expected}{source}")
     if path is None:
@@ -104,6 +105,10 @@ def _download(file: File) -> Path:
     """Return the file from the download cache, fetching it once."""
     import pooch
 
+    if file.url is None and file.mend:
+        raise DataError(
+            f"{file.path} is missing. {file.mend} Put it at <folder>/{file.path} and set FEATHERBENCH_DATA=<folder>."
+        )
     if file.url is None:
         raise DataError(
             f"{file.path} should be inside the package but is missing, and it has no url. For a task of your own set "

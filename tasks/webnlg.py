@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from featherbench.tasks.base import Example, File, Score, Task, grouped
+from featherbench.tasks.base import Example, File, Score, Task, grouped, one_line
 from featherbench.tasks.metrics.bleu import BLEU
 from featherbench.tasks.metrics.first_references import first_references
 
@@ -94,7 +94,7 @@ def examples(entries: Iterable[Entry], split: str) -> list[Example]:
     """Return the items of a split."""
     found = []
     for category, triples, texts in entries:
-        kept = [" ".join(text.split()) for comment, text in texts if split == "test" or comment == "good"]
+        kept = [one_line(text) for comment, text in texts if split == "test" or comment == "good"]
         if any(kept):
             tags = {"category": category, "seen": "seen" if category in SEEN else "unseen"}
             found.append(Example(source=linearise(triples), references=tuple(filter(None, kept)), tags=tags))
