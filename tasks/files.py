@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
+import io
 import json
 import os
 import zlib
@@ -46,10 +48,12 @@ def read_checked(file: File) -> bytes:
     if path is None:
         path = _from_hub(file) if file.hub else _download(file)
     try:
-        content = _as_lines(path) if path.suffix == ".parquet" else path.read_bytes()
+        content = path.read_bytes()
         content = gzip.decompress(content) if path.suffix == ".gz" else content
     except (gzip.BadGzipFile, zlib.error, EOFError, OSError) as error:
         raise DataError(f"{path} cannot be read: {error}. Get the file again.") from error
+    if file.hub and path.name.removesuffix(".gz").endswith((".csv", ".parquet")):
+        content = _as_lines(path, content)
     if file.sha256 is not None and (found := hashlib.sha256(content).hexdigest()) != file.sha256:
         raise DataError(f"{path} is damaged or of another release: expected sha256 {file.sha256}, found {found}.")
     return content
@@ -68,14 +72,16 @@ def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
     return b"".join(json.dumps(dict(row), ensure_ascii=False, default=str).encode() + b"\n" for row in rows)
 
 
-def _as_lines(path: Path) -> bytes:
-    """Return a Parquet file as JSON Lines."""
+def _as_lines(path: Path, content: bytes) -> bytes:
+    """Return a CSV or Parquet file as JSON Lines."""
     import polars
 
     try:
-        return _lines(polars.read_parquet(path).iter_rows(named=True))
-    except polars.exceptions.PolarsError as error:
-        raise DataError(f"{path} is no Parquet file: {error}") from error
+        if path.suffix == ".parquet":
+            return _lines(polars.read_parquet(content).iter_rows(named=True))
+        return _lines(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
+    except (polars.exceptions.PolarsError, csv.Error, UnicodeDecodeError, AttributeError, TypeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
 
 
 def _from_hub(file: File) -> Path:
