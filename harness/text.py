@@ -7,7 +7,7 @@ tokens differently.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,11 @@ IGNORED = -100
 """Label of positions without loss"""
 
 
+def source_limit(most: int | None, words: str, ids: Callable[[str], list[int]]) -> int | None:
+    """Return after how many tokens words and source are cut together; None: never."""
+    return most if most is None or not words else most + len(ids(f" {words}"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
     """Turns sources and targets into ids for one method on one backbone."""
@@ -30,13 +35,16 @@ class Encoder:
     config: Any
     words: str = ""
     """Task words that stand in the text; empty for methods that take them as initialisation"""
+    max_source_tokens: int | None = None
+    """Sources are cut after this many tokens; words do not count"""
 
     def prompt(self, source: str) -> list[int]:
         """Return what stands before the target: source, virtual tokens, separator."""
         text = f" {self.words} {source}" if self.words else f" {source}"
         vocabulary = self.backbone.anatomy.vocab_size
+        most = source_limit(self.max_source_tokens, self.words, self.ids)
         ids = self.method.layout(
-            self.config, self.ids(text), lambda length: list(range(vocabulary, vocabulary + length))
+            self.config, self.ids(text)[:most], lambda length: list(range(vocabulary, vocabulary + length))
         )
         return [*ids, self.backbone.end]
 

@@ -84,10 +84,19 @@ def _as_lines(path: Path, content: bytes) -> bytes:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
+def hub_file(name: str, split: str) -> File:
+    """Return the file of a split of any data set of the hub; no local file goes before it but its copy in the cache."""
+    return File(path=str(_hub_copy(name, split).absolute()), sha256=None, hub=f"{name}:{split}")
+
+
+def _hub_copy(name: str, split: str) -> Path:
+    return cache_folder() / "hub" / name.replace("/", "--") / f"{split}.jsonl"
+
+
 def _from_hub(file: File) -> Path:
     """Return a split of a `datasets` data set as a JSON Lines file in the cache, fetching it once."""
     name, _, split = str(file.hub).rpartition(":")
-    path = cache_folder() / "hub" / name.replace("/", "--") / f"{split}.jsonl"
+    path = _hub_copy(name, split)
     if path.exists():
         return path
     import datasets

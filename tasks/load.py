@@ -15,6 +15,18 @@ from pathlib import Path
 from featherbench.tasks import TASKS
 from featherbench.tasks.base import SPLITS, Example, Task
 from featherbench.tasks.files import DataError, cache_folder, read_checked
+from featherbench.tasks.table import Definition, task_of
+
+DEFINITIONS: dict[str, Definition] = {}
+"""Name -> definition of the tasks in TASKS that a plan described"""
+
+
+def register(definition: Definition) -> Task:
+    """Make a task that a plan describes known in this process, under a name that no other content has; return it."""
+    task = task_of(definition)
+    if task.name not in TASKS:
+        TASKS[task.name], DEFINITIONS[task.name] = task, definition
+    return TASKS[task.name]
 
 
 class TooSmall(DataError):
@@ -57,7 +69,8 @@ def _loaded(task_name: str, split: str) -> tuple[Sequence[Example], str]:
     if not folder.exists():
         examples = _read(task, split, contents)
         if not examples:
-            raise DataError(f"the {split} split of task {task.name} is empty; see the files {task.files[split]}.")
+            names = ", ".join(file.hub or file.path for file in task.files[split])
+            raise DataError(f"the {split} split of task {task.name} is empty; see {names}.")
         rows = [{"source": e.source, "references": list(e.references), "tags": json.dumps(e.tags)} for e in examples]
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=folder.parent))
@@ -114,21 +127,37 @@ def all_pairs(examples: Sequence[Example]) -> list[Pair]:
 def low_data_pairs(examples: Sequence[Example], size: int, draw: str) -> list[Pair]:
     """Return `size` pairs, one per distinct input: nested (a smaller size of the same draw is its beginning), seeded.
 
-    Items of "search" draws and of "final" draws come from two fixed halves of the split, so they never meet.
-    Raises: TooSmall if the half has fewer than `size` items.
+    Items of "search" draws and of "final" draws come from two fixed halves of the split, so they never meet. A draw
+    whose name ends in "+" begins as the one without and goes on into the other half: for sizes beyond the half, where
+    nothing is searched.
+    Raises: TooSmall if there are fewer than `size` items to draw from.
     """
     order = list(range(len(examples)))
     random.Random("featherbench halves").shuffle(order)
     half = len(order) // 2
-    pool = order[:half] if draw.startswith("search") else order[half:]
+    pool, other = (order[:half], order[half:]) if draw.startswith("search") else (order[half:], order[:half])
+    begin = draw.removesuffix("+")
+    stream = random.Random(f"featherbench draw {begin}")
+    stream.shuffle(pool)
+    if draw != begin:
+        random.Random(f"featherbench draw {draw}").shuffle(other)
+        pool = pool + other
     if size > len(pool):
         raise TooSmall(
-            f"size {size} is larger than the {len(pool)} inputs that {draw.rstrip('0123456789')} draws may use."
+            f"size {size} is larger than the {len(pool)} inputs that {begin.rstrip('0123456789')} draws may use."
         )
-    stream = random.Random(f"featherbench draw {draw}")
-    stream.shuffle(pool)
     # one number a pair, whatever the references, so that the draw of a smaller size is the beginning of a larger one's
     return [(item, int(stream.random() * len(examples[item].references))) for item in pool[:size]]
+
+
+def largest_draw(examples: Sequence[Example]) -> int:
+    """Return the largest size whose search and final draws share no input."""
+    return len(examples) // 2
+
+
+def with_all_references(pairs: Sequence[Pair], examples: Sequence[Example]) -> list[Pair]:
+    """Return every pair of the inputs of `pairs`, in their order."""
+    return [(item, r) for item, _ in pairs for r in range(len(examples[item].references))]
 
 
 def low_data_validation(examples: Sequence[Example], size: int, draw: str) -> list[Pair]:
