@@ -22,11 +22,13 @@ DEFINITIONS: dict[str, Definition] = {}
 
 
 def register(definition: Definition) -> Task:
-    """Make a task that a plan describes known in this process, under a name that no other content has; return it."""
+    """Make a task that a plan describes known in this process, under a name that no other content has; return it.
+
+    The same content in another place is the same task; the place that is told last holds.
+    """
     task = task_of(definition)
-    if task.name not in TASKS:
-        TASKS[task.name], DEFINITIONS[task.name] = task, definition
-    return TASKS[task.name]
+    TASKS[task.name], DEFINITIONS[task.name] = task, definition
+    return task
 
 
 class TooSmall(DataError):

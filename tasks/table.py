@@ -66,7 +66,8 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Row]]:
                 raise ValueError(f"{path}, line {reader.line_num}: expected {expected} fields, found {fields}")
             yield reader.line_num, row
     except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
+        begin = reader.line_num + 1  # of the row; quotes that stay open swallow the rest of the file
+        raise ValueError(f"{path}, line {begin}: {error}") from error
 
 
 def value(row: Row, column: str, where: str) -> Any:

@@ -60,7 +60,11 @@ def row(method: str = "prefix", **fields: Any) -> dict[str, Any]:
 MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "unknown key": (
         {"metods": ["prefix"]},
-        ("unknown key 'metods'", "Did you mean 'methods'?", "Known: protocol, name, backbones, tasks, sizes, size_unit, methods"),
+        (
+            "unknown key 'metods'",
+            "Did you mean 'methods'?",
+            "Known: protocol, name, backbones, tasks, sizes, size_unit, methods",
+        ),
     ),
     "unknown key far from all": ({"zzz": 1}, ("unknown key 'zzz'. Known: protocol",)),
     "unknown key in search": (
