@@ -318,7 +318,7 @@ def prepare(
         for name in names:
             known = {**TASKS, **BACKBONES}
             spec, folder = None, Path()
-            if name not in known and not Path(name).is_dir() and "/" not in name.removesuffix(".yaml"):
+            if name not in known and not Path(name).is_dir() and ("/" not in name or Path(name).is_file()):
                 path = find_plan(name)
                 spec, folder = read_spec(read_text(path), path.name), path.parent
             for backbone in spec.backbones if spec else [] if name in TASKS else [name]:

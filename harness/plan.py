@@ -107,7 +107,7 @@ class CellPlan:
     @property
     def spend(self) -> dict[str, int]:
         """Return what a user needs: training and validation pairs, and the distinct inputs that they belong to."""
-        found = {}
+        found: dict[str, int] = {}
         for name in ("train", "validation"):
             chosen = data.checked_indices(self.base.task, getattr(self.base, name))
             found |= {f"{name}_pairs": len(chosen), f"{name}_inputs": len({item for item, _ in chosen})}
@@ -251,13 +251,13 @@ def _sizes(spec: PlanSpec, task: Task) -> list[tuple[int | None, str]]:
         elif size == "full":
             found.append((None, ""))
         else:
-            share = float(size.rstrip("%")) / 100
-            found.append((max(1, round(share * len(load_examples(task.name, "train")))), size))
+            part = float(size.rstrip("%")) / 100
+            found.append((max(1, round(part * len(load_examples(task.name, "train")))), size))
     counts = [count for count, _ in found]
-    for number, share in found:
+    for number, given in found:
         if counts.count(number) > 1:
             raise PlanError(
-                f"sizes: {share or number} of {task.name} is {number}, which stands there twice; remove one."
+                f"sizes: {given or number} of {task.name} is {number}, which stands there twice; remove one."
             )
     return found
 

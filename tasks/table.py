@@ -61,7 +61,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Row]]:
             if None in row or None in row.values():
                 fields = sum(value is not None for key, value in row.items() if key is not None) + len(
                     row.get(None, [])
-                )  # type: ignore[call-overload]
+                )
                 expected = len(reader.fieldnames or ())
                 raise ValueError(f"{path}, line {reader.line_num}: expected {expected} fields, found {fields}")
             yield reader.line_num, row

@@ -329,6 +329,28 @@ def test_sources_are_cut_alike_everywhere_and_words_do_not_count(tiny_llama: str
     assert prompt(text, "say this:", 5)[:-1] == prompt(text, "say this:")[: len(prompt(text, "say this:", 5)) - 1]
 
 
+def test_items_of_one_source_share_one_output(tiny_llama: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from featherbench.harness import backbones
+    from featherbench.harness.decode import decode
+    from featherbench.harness.records import DecodingSettings
+    from featherbench.harness.text import Encoder
+    from featherbench.harness.tuned import Tuned, new_slot
+    from featherbench.methods import METHODS
+
+    backbone = backbones.load(tiny_llama, torch.float32)
+    method = METHODS["prefix"]
+    slot = new_slot(method, method.config(), backbone.anatomy, backbone.model, 0)
+    tuned = Tuned(backbone.model, backbone.anatomy, [slot])
+    encoder = Encoder(backbone=backbone, method=method, config=method.config())
+    settings = DecodingSettings(beams=2, max_new_tokens=4, length_penalty=1.0)
+    totals = []
+    found = decode(tuned, encoder, [(4, "a"), (7, "b"), (9, "a")], settings, 2, lambda _, total: totals.append(total))
+    assert [p.item for p in found] == [4, 7, 9] and found[0].text == found[2].text
+    assert set(totals) == {2}, "two sources were decoded"
+
+
 def test_the_length_check_knows_that_sources_are_cut(folder: Path, plan_of: Callable[..., Plan]) -> None:
     row = json.dumps({"text": "word " * 2000, "summary": "s", "topic": "t"}) + "\n"
     (folder / "train.jsonl").write_text(lines(40) + row, encoding="utf-8")
