@@ -308,6 +308,7 @@ def prepare(
     _quiet_libraries()
     from featherbench.harness import backbones
     from featherbench.harness.catalogue import BACKBONES
+    from featherbench.harness.plan import tasks_of
     from featherbench.harness.spec import find_plan, read_spec, read_text
     from featherbench.tasks import TASKS
     from featherbench.tasks.base import SPLITS
@@ -316,14 +317,14 @@ def prepare(
     with mended_errors():
         for name in names:
             known = {**TASKS, **BACKBONES}
-            spec = None
-            if name not in known and not Path(name).is_dir() and "/" not in name.removesuffix(".yaml"):
+            spec, folder = None, Path()
+            if name not in known and not Path(name).is_dir() and ("/" not in name or Path(name).is_file()):
                 path = find_plan(name)
-                spec = read_spec(read_text(path), path.name)
+                spec, folder = read_spec(read_text(path), path.name), path.parent
             for backbone in spec.backbones if spec else [] if name in TASKS else [name]:
                 backbones.prepare(backbone, say)
                 say(f"{backbone}: ready, sha256 {backbones.fingerprint(backbone)[:12]}")
-            for task in spec.tasks if spec else [name] if name in TASKS else []:
+            for task in [t.name for t in tasks_of(spec, folder)] if spec else [name] if name in TASKS else []:
                 sizes = ", ".join(f"{split} {len(load(task, split))}" for split in SPLITS)
                 say(f"{task}: ready, items: {sizes}")
 
@@ -360,6 +361,8 @@ def plan(name: PlanName, store: StoreUrl = None, out: Out = None, as_json: Json 
                     "train": c.base.train.name,
                     "validation": c.base.validation.name,
                     "test": c.base.evaluate.name,
+                    **c.spend,
+                    "size": c.share or c.cell.size or "full",
                     "trained": c.counts.trained,
                     "stored": c.counts.stored,
                     "total": c.counts.total,
@@ -376,6 +379,9 @@ def plan(name: PlanName, store: StoreUrl = None, out: Out = None, as_json: Json 
             f"\n{cell['cell']}  [{cell['id']}]\n  {cell['search_trials']} search + {cell['final_trials']} final trials: "
             f"{cell['finished']} finished, {new} new\n"
             f"  train {cell['train']}, validation {cell['validation']}, scored on {cell['test']}\n"
+            f"  data: {cell['train_pairs']:,} training pairs ({cell['train_inputs']:,} inputs"
+            f"{', ' + cell['size'] if str(cell['size']).endswith('%') else ''}) + {cell['validation_pairs']:,} validation "
+            f"pairs ({cell['validation_inputs']:,} inputs) = {cell['train_pairs'] + cell['validation_pairs']:,} pairs\n"
             f"  parameters: trained {cell['trained']:,}, stored {cell['stored']:,} "
             f"({cell['stored'] / cell['total']:.3%} of {cell['total']:,})"
         )

@@ -21,13 +21,16 @@ def decode(
     batch_size: int = 16,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Prediction]:
-    """Decode each distinct source once; items are (item, source).
+    """Decode each distinct source once; items are (item, source), and items of one source share its output.
 
     The output is cut at the first end mark and stripped; an empty one stays empty. Sources of similar length share a
     batch, which changes no result beyond rounding.
     """
     backbone = encoder.backbone
-    prompts = {item: encoder.prompt(source) for item, source in items}
+    first: dict[str, int] = {}
+    for item, source in items:
+        first.setdefault(source, item)
+    prompts = {item: encoder.prompt(source) for source, item in first.items()}
     order = sorted(prompts, key=lambda item: len(prompts[item]))
     config = GenerationConfig(
         num_beams=settings.beams,
@@ -54,4 +57,4 @@ def decode(
                 text, truncated = encoder.text(row)
                 found[item] = Prediction(item=item, text=text, truncated=truncated)
             on_progress(len(found), len(order))
-    return [found[item] for item, _ in items]
+    return [found[first[source]].model_copy(update={"item": item}) for item, source in items]

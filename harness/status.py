@@ -56,6 +56,7 @@ def rescore(kept: Store, trial_id: str) -> list[ScoreValue]:
     predictions = kept_predictions(kept, trial_id)
     if not predictions:
         raise store.StoreError(f"trial {trial_id} has no predictions to score; it failed or is unfinished.")
+    data.check_content(trial)
     found = score(trial.task, predictions, data.references(trial.task, trial.evaluate))
     if missing := [s for s in found if s.value is None]:
         raise store.StoreError(

@@ -7,7 +7,7 @@ tokens differently.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,11 @@ IGNORED = -100
 """Label of positions without loss"""
 
 
+def source_limit(most: int | None, words: str, ids: Callable[[str], list[int]]) -> int | None:
+    """Return after how many tokens words and source are cut together; None: never."""
+    return most if most is None or not words else most + len(ids(f" {words}"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
     """Turns sources and targets into ids for one method on one backbone."""
@@ -30,18 +35,22 @@ class Encoder:
     config: Any
     words: str = ""
     """Task words that stand in the text; empty for methods that take them as initialisation"""
+    max_source_tokens: int | None = None
+    """Sources are cut after this many tokens; words do not count"""
 
     def prompt(self, source: str) -> list[int]:
         """Return what stands before the target: source, virtual tokens, separator."""
         text = f"{self.words} {source}" if self.words else source
         vocabulary = self.backbone.anatomy.vocab_size
+        most = source_limit(self.max_source_tokens, self.words, self.ids)
 
         def virtual(length: int) -> list[int]:
             return list(range(vocabulary, vocabulary + length))
 
         if self.backbone.start is not None:  # an encoder reads the text in the form that it was pretrained on
-            return self.method.layout(self.config, self.backbone.tokenizer(text)["input_ids"], virtual)
-        return [*self.method.layout(self.config, self.ids(f" {text}"), virtual), self.backbone.end]
+            ids = self.backbone.tokenizer(text, truncation=most is not None, max_length=most)["input_ids"]
+            return self.method.layout(self.config, ids, virtual)
+        return [*self.method.layout(self.config, self.ids(f" {text}")[:most], virtual), self.backbone.end]
 
     def target(self, text: str) -> list[int]:
         """Return the target's pieces and the end mark; for a decoder with what else its tokenizer puts around a text."""

@@ -122,8 +122,13 @@ def _give_up(model: Any, names: set[str]) -> None:
 
 def encoder_for(trial: Trial, backbone: backbones.Backbone) -> Encoder:
     """Return the trial's linearisation."""
-    words = trial.words if trial.words_as == "text" else ""
-    return Encoder(backbone=backbone, method=method_of(trial.method), config=config_of(trial), words=words)
+    return Encoder(
+        backbone=backbone,
+        method=method_of(trial.method),
+        config=config_of(trial),
+        words=trial.words if trial.words_as == "text" else "",
+        max_source_tokens=data.task_of(trial).max_source_tokens,
+    )
 
 
 def run_trial(trial: Trial, engine: Engine, on_progress: Progress = lambda stage, done, total: None) -> Result:
@@ -148,6 +153,7 @@ def run_trial(trial: Trial, engine: Engine, on_progress: Progress = lambda stage
 
 def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
     torch.manual_seed(trial.seed)
+    data.check_content(trial)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     on_progress("loading", 0, 1)
     backbone = backbone_for(trial, device)
@@ -198,8 +204,10 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
     extra = keys_in_front(method, config, backbone.anatomy)
     lengths = [(len(prompt), len(target)) for prompt, target in train_pairs]
     flops_per_token = train_flops(backbone.anatomy, method, config, lengths, extra) / sum(map(sum, lengths))
-    prompts = [len(encoder.prompt(e.source)) for e in data.references(trial.task, trial.evaluate).values()]
-    outputs = [len(encoder.ids(p.text)) + 1 for p in predictions]
+    evaluated = data.references(trial.task, trial.evaluate)
+    decoded = {evaluated[p.item].source: p.text for p in predictions}  # a source that stands twice is decoded once
+    prompts = [len(encoder.prompt(source)) for source in decoded]
+    outputs = [len(encoder.ids(text)) + 1 for text in decoded.values()]
     cost = Cost(
         trained_parameters=counts.trained,
         stored_parameters=counts.stored,
@@ -217,7 +225,7 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         decode_peak_bytes=decode_peak,
         device=_device_name(device),
     )
-    scores = score(trial.task, predictions, data.references(trial.task, trial.evaluate))
+    scores = score(trial.task, predictions, evaluated)
     shutil.rmtree(folder, ignore_errors=True)
     return Result(
         trial_id=trial.id,

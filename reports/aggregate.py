@@ -79,6 +79,7 @@ class Key:
     evaluated_sha256: str
     size: int | None
     """Training pairs; None: the whole training split"""
+    size_unit: str
     protocol: int
 
 
@@ -126,6 +127,7 @@ def _key(run: Run) -> Key:
         evaluated=trial.evaluate.name,
         evaluated_sha256=trial.evaluate.sha256,
         size=run.cell.size,
+        size_unit=run.cell.size_unit,
         protocol=trial.protocol,
     )
 
