@@ -52,8 +52,8 @@ def decode(
                 [prompts[item] for item in chunk], backbone.end, backbone.model.device, backbone.start is not None
             )
             output = backbone.model.generate(**batch, generation_config=config)
-            first = batch["input_ids"].shape[1] if backbone.start is None else 1  # what was given comes back first
-            for item, row in zip(chunk, output[:, first:].tolist(), strict=True):
+            given = batch["input_ids"].shape[1] if backbone.start is None else 1  # what was given comes back first
+            for item, row in zip(chunk, output[:, given:].tolist(), strict=True):
                 text, truncated = encoder.text(row)
                 found[item] = Prediction(item=item, text=text, truncated=truncated)
             on_progress(len(found), len(order))
