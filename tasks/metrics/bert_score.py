@@ -1,0 +1,41 @@
+"""BERTScore (Zhang et al. 2020) as the DART script calls it, through bert-score. F1 in points, 0 to 100.
+
+English's default model and layer, no idf weights, no rescaling; the best of the first three references, mean over lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from featherbench.tasks.base import Score
+from featherbench.tasks.metrics.references import first_three
+from featherbench.tasks.metrics.signature import signature as _signature
+from featherbench.tasks.metrics.weights import loaded, origin
+
+MODEL, LAYER = "roberta-large", 17
+
+
+def _load(place: str) -> Any:
+    from bert_score import BERTScorer
+
+    return BERTScorer(model_type=place, num_layers=LAYER, idf=False, rescale_with_baseline=False)
+
+
+def bert_score(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """Return the mean F1.
+
+    Raises: Unavailable without the package or its weights.
+    """
+    scorer = loaded(_load, MODEL)
+    _, _, f1 = scorer.score(list(predictions), first_three(references))
+    return 100 * float(f1.double().mean())
+
+
+def signature(references: Sequence[Sequence[str]]) -> str:
+    """Return model, layer, options, version and counts."""
+    options = (origin(MODEL), f"layer:{LAYER}", "idf:no", "rescale:no", "f1")
+    return _signature("bertscore", first_three(references), *options, package="bert-score")
+
+
+BERT_SCORE = Score(name="bertscore", corpus=bert_score, signature=signature)
