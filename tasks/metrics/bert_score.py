@@ -13,13 +13,16 @@ from featherbench.tasks.metrics.references import first_three
 from featherbench.tasks.metrics.signature import signature as _signature
 from featherbench.tasks.metrics.weights import loaded, origin
 
-MODEL, LAYER = "roberta-large", 17
+MODEL, LAYER, LONGEST = "roberta-large", 17, 512
 
 
 def _load(place: str) -> Any:
     from bert_score import BERTScorer
 
-    return BERTScorer(model_type=place, num_layers=LAYER, idf=False, rescale_with_baseline=False)
+    scorer = BERTScorer(model_type=place, num_layers=LAYER, idf=False, rescale_with_baseline=False)
+    tokenizer = scorer._tokenizer  # one that states no length would be asked to cut at 10^30 tokens
+    tokenizer.model_max_length = min(tokenizer.model_max_length, LONGEST)
+    return scorer
 
 
 def bert_score(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
