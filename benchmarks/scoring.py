@@ -10,11 +10,13 @@ references, the loaded METEOR). Prints JSON.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -54,7 +56,10 @@ def peer_e2e() -> Callable[[Corpus], dict[str, float]]:
     scorers = {"bleu": Bleu(4), "meteor": Meteor(), "rouge_l": Rouge(), "cider": Cider()}
 
     def run(texts: Corpus) -> dict[str, float]:
-        outputs, references = texts
+        with contextlib.redirect_stdout(sys.stderr):  # its classes print
+            return scores(*texts)
+
+    def scores(outputs: list[str], references: list[list[str]]) -> dict[str, float]:
         gts = PTBTokenizer().tokenize({i: [{"caption": ref} for ref in refs] for i, refs in enumerate(references)})
         res = PTBTokenizer().tokenize({i: [{"caption": out}] for i, out in enumerate(outputs)})
         found = {name: scorer.compute_score(gts, res)[0] for name, scorer in scorers.items()}

@@ -20,15 +20,17 @@ BATCH = 32
 
 
 def _load(place: str) -> tuple[Any, Any]:
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
     config = BertConfig.from_pretrained(place, num_labels=1)
-    model, report = BertForSequenceClassification.from_pretrained(
-        place, config=config, key_mapping={"^bleurt\\.": "bert."}, output_loading_info=True
+    names = {"^bleurt\\.": "bert."}
+    read: Any = BertForSequenceClassification.from_pretrained(
+        place, config=config, key_mapping=names, output_loading_info=True
     )
+    model, report = read
     if missing := sorted(report["missing_keys"]):
         raise Unavailable(f"{len(missing)} of the model's tensors are missing, the first is {missing[0]}.")
-    return BertTokenizerFast.from_pretrained(place), model.eval()
+    return BertTokenizer.from_pretrained(place), model.eval()
 
 
 def bleurt_lines(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:

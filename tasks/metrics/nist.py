@@ -30,30 +30,40 @@ def tokens(text: str) -> Words:
     return _tokenise(text).split(" ")
 
 
-def _ngrams(words: Words) -> Counter[Ngram]:
+def _ngrams(words: Sequence[str]) -> Counter[Ngram]:
     return Counter(tuple(words[i : i + n]) for n in range(1, ORDER + 1) for i in range(len(words) - n + 1))
 
 
-def _information(references: list[list[Words]]) -> dict[Ngram, float]:
-    """Return for every n-gram of the references the bits that its last word adds to the words before it."""
-    counts = Counter(dict.fromkeys(((),), 0))
+@lru_cache(maxsize=2)
+def _reference_side(
+    references: tuple[tuple[tuple[str, ...], ...], ...],
+) -> tuple[dict[Ngram, float], list[Counter[Ngram]]]:
+    """Return what the references say, kept for the next system's outputs.
+
+    For every n-gram the bits that its last word adds to the words before it; for each line the largest count of every
+    n-gram in one reference.
+    """
+    counts: Counter[Ngram] = Counter()
+    clips = []
     for refs in references:
+        most: Counter[Ngram] = Counter()
         for ref in refs:
-            counts.update(_ngrams(ref))
+            found = _ngrams(ref)
+            counts.update(found)
             counts[()] += len(ref)
-    return {gram: math.log2(counts[gram[:-1]] / count) for gram, count in counts.items() if gram}
+            most |= found
+        clips.append(most)
+    return {gram: math.log2(counts[gram[:-1]] / count) for gram, count in counts.items() if gram}, clips
 
 
 def _hits(outputs: list[Words], references: list[list[Words]]) -> list[float]:
     """Return for each order the information of the matched n-grams, clipped at the best reference of the line."""
-    information = _information(references)
+    information, clips = _reference_side(tuple(tuple(tuple(ref) for ref in refs) for refs in references))
     hits = [0.0] * ORDER
-    for output, refs in zip(outputs, references, strict=True):
-        most: Counter[Ngram] = Counter()
-        for ref in refs:
-            most |= _ngrams(ref)
+    for output, most in zip(outputs, clips, strict=True):
         for gram, count in _ngrams(output).items():
-            hits[len(gram) - 1] += information.get(gram, 0.0) * min(count, most[gram])
+            if gram in most:
+                hits[len(gram) - 1] += information[gram] * min(count, most[gram])
     return hits
 
 
