@@ -26,13 +26,17 @@ def _load(place: str) -> Any:
 
 
 def bert_score(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Return the mean F1.
+    """Return the mean F1; as in the package, a line without an output or without a reference counts 0.
 
     Raises: Unavailable without the package or its weights.
     """
     scorer = loaded(_load, MODEL)
-    _, _, f1 = scorer.score(list(predictions), first_three(references))
-    return 100 * float(f1.double().mean())
+    golds = first_three(references)
+    full = [i for i, output in enumerate(predictions) if output.strip() and golds[i] != [""]]
+    if not full:
+        return 0.0
+    _, _, f1 = scorer.score([predictions[i] for i in full], [golds[i] for i in full])
+    return 100 * float(f1.double().sum()) / len(predictions)
 
 
 def signature(references: Sequence[Sequence[str]]) -> str:
