@@ -80,7 +80,7 @@ def mended_errors() -> Iterator[None]:
     from featherbench.harness.store import StoreError
     from featherbench.tasks.files import DataError
 
-    usage = ("PlanError", "UnsupportedBackbone", "BudgetError")
+    usage = ("PlanError", "UnsupportedBackbone", "BudgetError", "OutputError")
     environment = ("BackboneError", "ClusterError", "DeltaError", "PluginError")
 
     try:
@@ -473,18 +473,93 @@ def status(store: StoreUrl = None, out: Out = None, as_json: Json = False) -> No
 
 
 @app.command()
+def inputs(
+    task: Annotated[str, typer.Argument(help="A task's name")],
+    split: Annotated[str, typer.Option(help="train, validation or test")] = "test",
+) -> None:
+    """Print the inputs of a split, one a line, in the order in which `score TASK FILE` expects the outputs.
+
+    Example:  featherbench inputs e2e --split validation
+    """
+    with mended_errors():
+        from featherbench.harness import outputs
+
+        for source in outputs.inputs(task, split):
+            say(source)
+
+
+@app.command()
 def score(
-    trial: Annotated[str, typer.Argument(help="Trial id, or its beginning; `all` for every finished trial")] = "all",
+    what: Annotated[
+        str, typer.Argument(metavar="TRIAL|TASK", help="Trial id, or its beginning; `all`; or a task's name with FILE")
+    ] = "all",
+    file: Annotated[
+        Path | None, typer.Argument(help="Outputs of any system, one line for each line of `featherbench inputs TASK`")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split that FILE answers")] = "test",
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Score the golden cases again, beside the official figures")
+    ] = False,
     store: StoreUrl = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Score the kept predictions again with the scorers installed here; logged as a look at the split.
+    """Score an output file, check the scorers, or score a run's kept predictions again.
 
-    Example:  featherbench score all --out runs/quickstart
+    A file gets every official score of the task, also for seen and unseen items apart. A score that cannot be had here
+    says why. Re-scoring replaces the scores in the store and is logged as a look at the split.
+
+    Examples:
+
+      featherbench score e2e outputs.txt
+
+      featherbench score --verify
+
+      featherbench score all --out runs/quickstart
     """
-    from featherbench.harness.status import rescore
+    if verify:
+        _verify_scores(as_json)
+    elif file is not None:
+        _score_file(what, file, split, as_json)
+    else:
+        _score_again(what, store, out, as_json)
 
+
+def _verify_scores(as_json: bool) -> None:
+    from featherbench.tasks.golden import checks
+
+    found = []
+    for check in checks():
+        found.append(check.row)
+        if not as_json:
+            ours = "-" if check.ours is None else f"{check.ours:.6f}"
+            say(f"{check.case:<11} {check.score:<16} official {check.official:<10.6f} ours {ours:<10} {check.verdict}")
+    if as_json:
+        show_json(found)
+    if any(row["verdict"] == "differs" for row in found):
+        raise typer.Exit(FAILED)
+
+
+def _score_file(task: str, file: Path, split: str, as_json: bool) -> None:
+    from featherbench.harness.outputs import score_file
+
+    with mended_errors():
+        found = score_file(task, file, split)
+    if as_json:
+        show_json({"task": task, "split": split, "file": str(file), "scores": found})
+        return
+    for row in found:
+        value = "none" if row["value"] is None else f"{row['value']:.4f}"
+        say(f"{row['metric']:<12} {row['subset']:<12} {value:>9}  {row['unit']}  [{row['signature']}]")
+
+
+def _score_again(trial: str, store: str | None, out: Path | None, as_json: bool) -> None:
+    from featherbench.harness.status import rescore
+    from featherbench.tasks import TASKS
+
+    if trial in TASKS:
+        say(f"error: which file? Say `featherbench score {trial} FILE`.", error=True)
+        raise typer.Exit(USAGE)
     with mended_errors():
         kept = _store_to_read(store, out)
         wanted = (
@@ -496,9 +571,8 @@ def score(
         return
     for trial_id, values in found.items():
         for s in values:
-            say(
-                f"{trial_id}  {s.metric:<8} {s.subset:<12} {s.value if s.value is None else format(s.value, '.2f')}  {s.signature}"
-            )
+            value = s.value if s.value is None else format(s.value, ".2f")
+            say(f"{trial_id}  {s.metric:<8} {s.subset:<12} {value}  {s.signature}")
 
 
 @app.command()

@@ -10,6 +10,10 @@ from pathlib import Path
 SPLITS = ("train", "validation", "test")
 
 
+class Unavailable(RuntimeError):
+    """A score cannot be computed on this machine; the message says what is missing and how to get it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Example:
     """One item: a distinct linearised source with all its references.
@@ -43,13 +47,18 @@ class File:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """An official score. `corpus(predictions, references)` -> value, over all items together."""
+    """An official score. `corpus(predictions, references)` -> value, over all items together.
+
+    A scorer that cannot work here (no Java, no weights) raises Unavailable.
+    """
 
     name: str
     corpus: Callable[[Sequence[str], Sequence[Sequence[str]]], float]
     signature: Callable[[Sequence[Sequence[str]]], str]
     """Scorer, version, options and reference counts, for the given references"""
     higher_is_better: bool = True
+    unit: str = "points, 0 to 100"
+    """What the value counts"""
 
 
 @dataclass(frozen=True, kw_only=True)

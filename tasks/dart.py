@@ -20,12 +20,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from featherbench.tasks.base import Example, File, Score, Task, grouped, one_line
-from featherbench.tasks.metrics.bleu import BLEU
-from featherbench.tasks.metrics.first_references import first_references
-
-SCORES: tuple[Score, ...] = (first_references(BLEU, 3),)
-"""The official scorer reads the first three references"""
+from featherbench.tasks.base import Example, File, Task, grouped, one_line
+from featherbench.tasks.metrics.official import DART_SCORES
 
 _ORIGIN = "https://github.com/Yale-LILY/dart/raw/master/data/v1.1.1"
 
@@ -117,7 +113,7 @@ DART = Task(
         ),
     },
     read=read,
-    scores=SCORES,
+    scores=DART_SCORES,
     primary="bleu",
     words="table-to-text:",
     repeated_sources=True,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from featherbench.tasks.base import Example, File, Task, grouped
-from featherbench.tasks.metrics.bleu import BLEU
+from featherbench.tasks.metrics.official import E2E_SCORES
 
 FIELDS = {"eatType": "Type", "priceRange": "price", "familyFriendly": "family friendly"}
 """Official field names -> those of Li & Liang's linearisation"""
@@ -95,7 +95,7 @@ E2E = Task(
         "test": (_TEST_REFERENCES,),
     },
     read=read,
-    scores=(BLEU,),
+    scores=E2E_SCORES,
     primary="bleu",
     words="table-to-text:",
 )
@@ -130,7 +130,7 @@ E2E_PAPER = Task(
         ),
     },
     read=read_paper,
-    scores=(BLEU,),
+    scores=E2E_SCORES,
     primary="bleu",
     words="table-to-text:",
 )

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from featherbench.tasks.base import SPLITS, Decoding, Example, File, Score, Task, grouped, one_line
-from featherbench.tasks.metrics.bleu import BLEU
+from featherbench.tasks.metrics.official import E2E_SCORES, XSUM_SCORES
 
 ENDINGS = (".jsonl", ".csv", ".tsv")
 """Of files that `rows` reads; in tasks/files.py also with .gz"""
 
-SCORES: Mapping[str, Score] = {BLEU.name: BLEU}
+SCORES: Mapping[str, Score] = {score.name: score for score in (*E2E_SCORES, *XSUM_SCORES)}
 """The scores that a plan may name for its own data"""
 
 Row = Mapping[str, Any]

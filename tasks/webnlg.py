@@ -18,9 +18,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from featherbench.tasks.base import Example, File, Score, Task, grouped, one_line
-from featherbench.tasks.metrics.bleu import BLEU
-from featherbench.tasks.metrics.first_references import first_references
+from featherbench.tasks.base import Example, File, Task, grouped, one_line
+from featherbench.tasks.metrics.official import WEBNLG_SCORES
 
 SEEN = frozenset(
     {
@@ -38,8 +37,6 @@ SEEN = frozenset(
 )
 """The categories of the training split"""
 
-SCORES: tuple[Score, ...] = (first_references(BLEU, 3),)
-"""The official scorer reads the first three references"""
 
 Triple = tuple[str, str, str]
 Entry = tuple[str, list[Triple], list[tuple[str, str]]]
@@ -123,7 +120,7 @@ WEBNLG = Task(
         "test": _file("test", "2574896b23b5959d1a0cd4bb501ffbeff1a11790a9996c4cb8efed289149ff4f"),
     },
     read=read,
-    scores=SCORES,
+    scores=WEBNLG_SCORES,
     primary="bleu",
     words="table-to-text:",
     overlap=24,

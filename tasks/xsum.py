@@ -17,11 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from featherbench.tasks.base import Decoding, Example, File, Score, Task, grouped, one_line
-from featherbench.tasks.metrics.bleu import BLEU
+from featherbench.tasks.base import Decoding, Example, File, Task, grouped, one_line
+from featherbench.tasks.metrics.official import XSUM_SCORES
 from featherbench.tasks.table import rows, text_of, value
-
-SCORES: tuple[Score, ...] = (BLEU,)
 
 MOST_TEST_ARTICLES = 8000
 
@@ -137,8 +135,8 @@ XSUM = Task(
         for split in ("train", "validation", "test")
     },
     read=read,
-    scores=SCORES,
-    primary=SCORES[0].name,
+    scores=XSUM_SCORES,
+    primary="rouge2",
     words="summarize:",
     decoding=Decoding(beams=6, max_new_tokens=62, length_penalty=0.8),
     max_source_tokens=512,
