@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from featherbench.harness.anatomy import anatomy_of
+from featherbench.harness.anatomy import FAMILIES, anatomy_of
 from featherbench.harness.catalogue import BACKBONES, Embedded, Wheel
 from featherbench.harness.tuned import ATTENTION
 from featherbench.methods.base import Anatomy
@@ -42,9 +42,14 @@ class Backbone:
     tokenizer: Any
     anatomy: Anatomy
     end: int
-    """Id of the tokenizer's own end mark: separator after the source, and end of the target"""
+    """Id of the tokenizer's own end mark: end of the target and, in causal models, separator after the source"""
     forbidden: tuple[int, ...]
     """Ids of all pieces whose text holds a line break; outputs are single lines"""
+
+    @property
+    def start(self) -> int | None:
+        """Id that the decoder of an encoder-decoder model starts from, else None."""
+        return self.anatomy.decoder_start
 
 
 def prepare(name: str, say: Callable[[str], None] = lambda text: None) -> str:
@@ -201,7 +206,7 @@ def load(name: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> 
     Raises: BackboneError, UnsupportedBackbone.
     """
     folder, shape = _folder_of(name), anatomy(name)
-    model: Any = AutoModelForCausalLM.from_pretrained(
+    model: Any = FAMILIES[shape.family].auto.from_pretrained(
         folder, dtype=dtype, attn_implementation=ATTENTION, use_safetensors=True, trust_remote_code=False
     )
     model.generation_config = GenerationConfig()  # a model's own decoding habits would differ between backbones

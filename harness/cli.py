@@ -80,7 +80,7 @@ def mended_errors() -> Iterator[None]:
     from featherbench.harness.store import StoreError
     from featherbench.tasks.files import DataError
 
-    usage = ("PlanError", "UnsupportedBackbone", "BudgetError")
+    usage = ("PlanError", "UnsupportedBackbone", "BudgetError", "OutputError")
     environment = ("BackboneError", "ClusterError", "DeltaError", "PluginError")
 
     try:
@@ -204,7 +204,9 @@ def list_(
             from featherbench.harness.catalogue import BACKBONES
 
             found["backbones"] = {name: f"{b.about} ({b.licence})" for name, b in BACKBONES.items()}
-            found["backbones"]["HUB-ID or FOLDER"] = "any causal model of the GPT-2 and Llama families with safetensors"
+            found["backbones"]["HUB-ID or FOLDER"] = (
+                "any model of the GPT-2, Llama, BART and T5 families with safetensors"
+            )
         if what in ("plans", "all"):
             from featherbench.harness.spec import PACKAGED_PLANS
 
@@ -309,6 +311,7 @@ def prepare(
     _quiet_libraries()
     from featherbench.harness import backbones
     from featherbench.harness.catalogue import BACKBONES
+    from featherbench.harness.plan import tasks_of
     from featherbench.harness.spec import find_plan, read_spec, read_text
     from featherbench.tasks import TASKS
     from featherbench.tasks.base import SPLITS
@@ -317,14 +320,14 @@ def prepare(
     with mended_errors():
         for name in names:
             known = {**TASKS, **BACKBONES}
-            spec = None
-            if name not in known and not Path(name).is_dir() and "/" not in name.removesuffix(".yaml"):
+            spec, folder = None, Path()
+            if name not in known and not Path(name).is_dir() and ("/" not in name or Path(name).is_file()):
                 path = find_plan(name)
-                spec = read_spec(read_text(path), path.name)
+                spec, folder = read_spec(read_text(path), path.name), path.parent
             for backbone in spec.backbones if spec else [] if name in TASKS else [name]:
                 backbones.prepare(backbone, say)
                 say(f"{backbone}: ready, sha256 {backbones.fingerprint(backbone)[:12]}")
-            for task in spec.tasks if spec else [name] if name in TASKS else []:
+            for task in [t.name for t in tasks_of(spec, folder)] if spec else [name] if name in TASKS else []:
                 sizes = ", ".join(f"{split} {len(load(task, split))}" for split in SPLITS)
                 say(f"{task}: ready, items: {sizes}")
 
@@ -361,6 +364,8 @@ def plan(name: PlanName, store: StoreUrl = None, out: Out = None, as_json: Json 
                     "train": c.base.train.name,
                     "validation": c.base.validation.name,
                     "test": c.base.evaluate.name,
+                    **c.spend,
+                    "size": c.share or c.cell.size or "full",
                     "trained": c.counts.trained,
                     "stored": c.counts.stored,
                     "total": c.counts.total,
@@ -377,6 +382,9 @@ def plan(name: PlanName, store: StoreUrl = None, out: Out = None, as_json: Json 
             f"\n{cell['cell']}  [{cell['id']}]\n  {cell['search_trials']} search + {cell['final_trials']} final trials: "
             f"{cell['finished']} finished, {new} new\n"
             f"  train {cell['train']}, validation {cell['validation']}, scored on {cell['test']}\n"
+            f"  data: {cell['train_pairs']:,} training pairs ({cell['train_inputs']:,} inputs"
+            f"{', ' + cell['size'] if str(cell['size']).endswith('%') else ''}) + {cell['validation_pairs']:,} validation "
+            f"pairs ({cell['validation_inputs']:,} inputs) = {cell['train_pairs'] + cell['validation_pairs']:,} pairs\n"
             f"  parameters: trained {cell['trained']:,}, stored {cell['stored']:,} "
             f"({cell['stored'] / cell['total']:.3%} of {cell['total']:,})"
         )
@@ -468,18 +476,93 @@ def status(store: StoreUrl = None, out: Out = None, as_json: Json = False) -> No
 
 
 @app.command()
+def inputs(
+    task: Annotated[str, typer.Argument(help="A task's name")],
+    split: Annotated[str, typer.Option(help="train, validation or test")] = "test",
+) -> None:
+    """Print the inputs of a split, one a line, in the order in which `score TASK FILE` expects the outputs.
+
+    Example:  featherbench inputs e2e --split validation
+    """
+    with mended_errors():
+        from featherbench.harness import outputs
+
+        for source in outputs.inputs(task, split):
+            say(source)
+
+
+@app.command()
 def score(
-    trial: Annotated[str, typer.Argument(help="Trial id, or its beginning; `all` for every finished trial")] = "all",
+    what: Annotated[
+        str, typer.Argument(metavar="TRIAL|TASK", help="Trial id, or its beginning; `all`; or a task's name with FILE")
+    ] = "all",
+    file: Annotated[
+        Path | None, typer.Argument(help="Outputs of any system, one line for each line of `featherbench inputs TASK`")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split that FILE answers")] = "test",
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Score the golden cases again, beside the official figures")
+    ] = False,
     store: StoreUrl = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Score the kept predictions again with the scorers installed here; logged as a look at the split.
+    """Score an output file, check the scorers, or score a run's kept predictions again.
 
-    Example:  featherbench score all --out runs/quickstart
+    A file gets every official score of the task, also for seen and unseen items apart. A score that cannot be had here
+    says why. Re-scoring replaces the scores in the store and is logged as a look at the split.
+
+    Examples:
+
+      featherbench score e2e outputs.txt
+
+      featherbench score --verify
+
+      featherbench score all --out runs/quickstart
     """
-    from featherbench.harness.status import rescore
+    if verify:
+        _verify_scores(as_json)
+    elif file is not None:
+        _score_file(what, file, split, as_json)
+    else:
+        _score_again(what, store, out, as_json)
 
+
+def _verify_scores(as_json: bool) -> None:
+    from featherbench.tasks.golden import checks
+
+    found = []
+    for check in checks():
+        found.append(check.row)
+        if not as_json:
+            ours = "-" if check.ours is None else f"{check.ours:.6f}"
+            say(f"{check.case:<11} {check.score:<16} official {check.official:<10.6f} ours {ours:<10} {check.verdict}")
+    if as_json:
+        show_json(found)
+    if any(row["verdict"] == "differs" for row in found):
+        raise typer.Exit(FAILED)
+
+
+def _score_file(task: str, file: Path, split: str, as_json: bool) -> None:
+    from featherbench.harness.outputs import score_file
+
+    with mended_errors():
+        found = score_file(task, file, split)
+    if as_json:
+        show_json({"task": task, "split": split, "file": str(file), "scores": found})
+        return
+    for row in found:
+        value = "none" if row["value"] is None else f"{row['value']:.4f}"
+        say(f"{row['metric']:<12} {row['subset']:<12} {value:>9}  {row['unit']}  [{row['signature']}]")
+
+
+def _score_again(trial: str, store: str | None, out: Path | None, as_json: bool) -> None:
+    from featherbench.harness.status import rescore
+    from featherbench.tasks import TASKS
+
+    if trial in TASKS:
+        say(f"error: which file? Say `featherbench score {trial} FILE`.", error=True)
+        raise typer.Exit(USAGE)
     with mended_errors():
         kept = _store_to_read(store, out)
         wanted = (
@@ -491,9 +574,8 @@ def score(
         return
     for trial_id, values in found.items():
         for s in values:
-            say(
-                f"{trial_id}  {s.metric:<8} {s.subset:<12} {s.value if s.value is None else format(s.value, '.2f')}  {s.signature}"
-            )
+            value = s.value if s.value is None else format(s.value, ".2f")
+            say(f"{trial_id}  {s.metric:<8} {s.subset:<12} {value}  {s.signature}")
 
 
 @app.command()

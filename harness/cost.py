@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,33 +18,27 @@ from featherbench.methods.base import Anatomy, Method
 # products (an MLP behind a prefix, an adapter's bottleneck) are left out; docs/DECISIONS.md says how large they are.
 
 
-def forward_flops(anatomy: Anatomy, tokens: int, context: float, predicted: int | None = None) -> float:
-    """Return the FLOPs of a forward pass over `tokens` tokens that see `context` keys on average.
+Pair = tuple[int, int]
+"""Lengths in tokens of a prompt (with separator and virtual tokens) and of its target (with end mark)"""
 
-    The language-model head is computed at `predicted` positions (default: all).
+
+def forward_flops(anatomy: Anatomy, pairs: Iterable[Pair], extra_keys: int = 0, future: bool = False) -> float:
+    """Return the FLOPs of a forward pass over (prompt, target) pairs, the head computed at target positions only.
+
+    Every attention sees `extra_keys` more keys than the text has. A causal kernel that skips nothing also multiplies
+    with keys of the `future`.
     """
-    attention = 4.0 * anatomy.num_layers * context * _attention_width(anatomy) * tokens
-    head = 2.0 * _head(anatomy) * (tokens if predicted is None else predicted)
-    return 2.0 * sum(_block_weights(anatomy)) * tokens + attention + head
+    return sum(
+        sum(2.0 * weights + 4.0 * attention for weights, attention, _ in _blocks(anatomy, *pair, extra_keys, future))
+        + 2.0 * _head(anatomy) * pair[1]
+        for pair in pairs
+    )
 
 
-def decode_flops(anatomy: Anatomy, prompts: Sequence[int], outputs: Sequence[int], extra_keys: int) -> float:
-    """Return the FLOPs of decoding one beam: prompts and outputs are lengths in tokens, a pair for each item."""
-    total = 0.0
-    for prompt, output in zip(prompts, outputs, strict=True):
-        total += forward_flops(anatomy, prompt, prompt / 2 + extra_keys, 1)
-        total += forward_flops(anatomy, output - 1, prompt + output / 2 + extra_keys)
-    return total
-
-
-def keys_in_front(method: Method, config: Any, anatomy: Anatomy) -> int:
-    """Return how many keys beyond the text's every attention sees."""
-    in_front = any(p.kind == "attention" for p in method.points(anatomy, config))
-    return getattr(config, str(method.size_field)) if in_front else 0
-
-
-def train_flops(anatomy: Anatomy, method: Method, config: Any, tokens: int, context: float, predicted: int) -> float:
-    """Return the FLOPs of forward and backward over `tokens` training tokens, `predicted` of them with a loss.
+def train_flops(
+    anatomy: Anatomy, method: Method, config: Any, pairs: Iterable[Pair], extra_keys: int = 0, future: bool = False
+) -> float:
+    """Return the FLOPs of forward and backward over (prompt, target) pairs.
 
     Gradients flow down to the lowest point or unfrozen weight; only unfrozen weights need weight gradients.
     """
@@ -57,19 +51,85 @@ def train_flops(anatomy: Anatomy, method: Method, config: Any, tokens: int, cont
         + [-1 for name in unfrozen if name in anatomy.token_table]
         + [anatomy.num_layers]
     )
-    weights = _block_weights(anatomy)
-    above = sum(weights[max(lowest, 0) :])
-    trained = sum(_matrix_size(anatomy, n) for names in anatomy.blocks for n in names if n in unfrozen)
-    layers_above = anatomy.num_layers - max(lowest, 0)
-    backward = 2.0 * (above + trained) * tokens + 8.0 * layers_above * context * _attention_width(anatomy) * tokens
-    head = 2.0 * _head(anatomy) * predicted * (2 if set(anatomy.token_table) <= unfrozen else 1)
-    return forward_flops(anatomy, tokens, context, predicted) + backward + head
+    head = 2.0 * _head(anatomy) * (2 if set(anatomy.token_table) <= unfrozen else 1)
+    kept = list(pairs)
+    total = forward_flops(anatomy, kept, extra_keys, future) + head * sum(target for _, target in kept)
+    for pair in kept:
+        for i, (weights, attention, source_keys) in enumerate(_blocks(anatomy, *pair, extra_keys, future)):
+            if i < lowest:
+                continue
+            # keys and values of the source: no gradient goes on into an encoder that needs none
+            total += 2.0 * (weights - (source_keys if lowest >= anatomy.encoder_layers else 0.0)) + 8.0 * attention
+            if any(name in unfrozen for name in anatomy.blocks[i]):
+                total += 2.0 * weights
+    return total
+
+
+def decode_flops(
+    anatomy: Anatomy, prompts: Sequence[int], outputs: Sequence[int], extra_keys: int, beams: int = 1
+) -> float:
+    """Return the FLOPs of decoding with a cache: prompts and outputs are lengths in tokens, a pair for each item.
+
+    Every beam reads a causal model's prompt; an encoder reads it once.
+    """
+    total = 0.0
+    width, weights = _attention_width(anatomy), _block_weights(anatomy)
+    for prompt, output in zip(prompts, outputs, strict=True):
+        if anatomy.encoder_layers:
+            both = list(_blocks(anatomy, prompt, output, extra_keys, False))
+            encoder, decoder = both[: anatomy.encoder_layers], both[anatomy.encoder_layers :]
+            once = sum(2.0 * w + 4.0 * a for w, a, _ in encoder) + sum(2.0 * keys for *_, keys in decoder)
+            each = sum(2.0 * (w - keys) + 4.0 * a for w, a, keys in decoder) + 2.0 * _head(anatomy) * output
+            total += once + beams * each
+            continue
+        first = sum(2.0 * w + 4.0 * a for w, a, _ in _blocks(anatomy, prompt, 0, extra_keys, False))
+        context = prompt + output / 2 + extra_keys
+        steps = (output - 1) * (2.0 * sum(weights) + 4.0 * anatomy.num_layers * context * width)
+        total += beams * (first + steps + 2.0 * _head(anatomy) * output)
+    return total
+
+
+def keys_in_front(method: Method, config: Any, anatomy: Anatomy) -> int:
+    """Return how many keys beyond the text's every attention sees."""
+    in_front = any(p.kind == "attention" for p in method.points(anatomy, config))
+    return getattr(config, str(method.size_field)) if in_front else 0
+
+
+def _blocks(
+    anatomy: Anatomy, prompt: int, target: int, extra_keys: int, future: bool
+) -> Iterator[tuple[float, float, float]]:
+    """Yield for each block: weights x tokens, context x width x tokens, and of the first the decoder's products for the
+    source's keys and values."""
+    width, weights, half = _attention_width(anatomy), _block_weights(anatomy), 1.0 if future else 0.5
+    crossed = _cross_weights(anatomy)
+    for i in range(anatomy.num_layers):
+        if not anatomy.encoder_layers:
+            tokens = prompt + target
+            yield weights[i] * tokens, (tokens * half + extra_keys) * width * tokens, 0.0
+        elif i < anatomy.encoder_layers:
+            yield weights[i] * prompt, (prompt + extra_keys) * width * prompt, 0.0
+        else:
+            keys = float(crossed[i] * prompt)
+            context = target * half + extra_keys + prompt + extra_keys
+            yield (weights[i] - crossed[i]) * target + keys, context * width * target, keys
+
+
+def _cross_weights(anatomy: Anatomy) -> list[int]:
+    """Parameters of each block that make keys and values of the encoder's output."""
+    modules = {p.layer: p.module for p in anatomy.at("cross_attention")}
+    ends = (".k_proj.weight", ".v_proj.weight", ".k.weight", ".v.weight")
+    return [
+        sum(_matrix_size(anatomy, n) for n in names if n.startswith(f"{modules[i]}.") and n.endswith(ends))
+        if i in modules
+        else 0
+        for i, names in enumerate(anatomy.blocks)
+    ]
 
 
 def _matrix_size(anatomy: Anatomy, name: str) -> int:
-    """Parameters that take part in a matrix product; vectors do not count."""
+    """Parameters that take part in a matrix product; vectors and tables that are looked up do not count."""
     shape = anatomy.parameters[name]
-    return torch.Size(shape).numel() if len(shape) == 2 else 0
+    return torch.Size(shape).numel() if len(shape) == 2 and "relative_attention_bias" not in name else 0
 
 
 def _block_weights(anatomy: Anatomy) -> list[int]:

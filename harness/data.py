@@ -6,14 +6,52 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from featherbench.harness.records import Subset, content_hash
-from featherbench.tasks.base import Example
+from featherbench.harness.records import SizeUnit, Subset, Trial, content_hash
+from featherbench.tasks import TASKS
+from featherbench.tasks.base import Example, Task
 from featherbench.tasks.files import DataError
-from featherbench.tasks.load import Pair, all_pairs, load, low_data_pairs, low_data_validation, random_items
+from featherbench.tasks.load import (
+    Pair,
+    all_pairs,
+    content_sha256,
+    load,
+    low_data_pairs,
+    low_data_validation,
+    random_items,
+    register,
+    with_all_references,
+)
+
+
+def task_of(trial: Trial) -> Task:
+    """Return a trial's task, made known to this process if a plan described it.
+
+    Raises: DataError if it is not installed here.
+    """
+    if trial.definition is not None:
+        found = register(trial.definition)
+        if found.name != trial.task:
+            raise DataError(
+                f"this featherbench reads the data of {trial.task} as {found.name}; were they planned here?"
+            )
+    if trial.task not in TASKS:
+        raise DataError(f"task {trial.task!r} of this trial is not installed here; known: {', '.join(TASKS)}.")
+    return TASKS[trial.task]
+
+
+def check_content(trial: Trial) -> None:
+    """Check that files whose sha256 the task does not state are the planned ones.
+
+    Raises: DataError if they are not.
+    """
+    if (found := content_sha256(task_of(trial).name)) != trial.data_sha256:
+        raise DataError(
+            f"the data of {trial.task} here are not the planned ones: expected {trial.data_sha256}, found {found}."
+        )
 
 
 @lru_cache(maxsize=4096)
-def indices(task: str, split: str, size: int | None, draw: str | None) -> list[Any]:
+def indices(task: str, split: str, size: int | None, draw: str | None, unit: SizeUnit = "pair") -> list[Any]:
     """Return the index list of a subset: pairs for train and validation, items for test.
 
     Raises: DataError if there is not enough data.
@@ -24,24 +62,26 @@ def indices(task: str, split: str, size: int | None, draw: str | None) -> list[A
     if size is None:
         return [list(pair) for pair in all_pairs(examples)]
     if split == "validation":
-        return [list(pair) for pair in low_data_validation(examples, size, draw or "")]
-    if draw is None:
+        pairs = low_data_validation(examples, size, draw or "")
+    elif draw is None:
         raise AssertionError("a part of the training split needs a draw")
-    return [list(pair) for pair in low_data_pairs(examples, size, draw)]
+    else:
+        pairs = low_data_pairs(examples, size, draw)
+    return [list(pair) for pair in (with_all_references(pairs, examples) if unit == "item" else pairs)]
 
 
 @lru_cache(maxsize=4096)
-def subset(task: str, split: Any, size: int | None = None, draw: str | None = None) -> Subset:
+def subset(task: str, split: Any, size: int | None = None, draw: str | None = None, unit: SizeUnit = "pair") -> Subset:
     """Return the subset's record with the hash of its index list."""
-    name = split + (str(size) if size else "") + (f".{draw}" if draw else "")
-    return Subset(
-        name=name, split=split, size=size, draw=draw, sha256=content_hash(indices(task, split, size, draw), 64)
-    )
+    counted = f"{size}items" if unit == "item" else str(size)
+    name = split + (counted if size else "") + (f".{draw}" if draw else "")
+    sha256 = content_hash(indices(task, split, size, draw, unit), 64)
+    return Subset(name=name, split=split, size=size, draw=draw, sha256=sha256, unit=unit)
 
 
 def checked_indices(task: str, wanted: Subset) -> list[Any]:
     """Return the index list of a subset after checking that it is the planned one."""
-    found = indices(task, wanted.split, wanted.size, wanted.draw)
+    found = indices(task, wanted.split, wanted.size, wanted.draw, wanted.unit)
     if content_hash(found, 64) != wanted.sha256:
         raise DataError(
             f"{task} {wanted.name}: the index list here differs from the planned one; are the data the same?"

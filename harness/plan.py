@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ from featherbench.harness.records import (
     Phase,
     Place,
     Settings,
+    SizeUnit,
     Trial,
     WordsAs,
     content_hash,
@@ -32,6 +35,7 @@ from featherbench.harness.spec import (
     PlanSpec,
     RowSpec,
     SearchSpec,
+    TaskSpec,
     find_plan,
     lookup,
     mistakes_of,
@@ -39,12 +43,16 @@ from featherbench.harness.spec import (
     read_spec,
     read_text,
 )
+from featherbench.harness.text import source_limit
 from featherbench.methods import METHODS, UNTUNED
 from featherbench.methods.base import Anatomy, Method
 from featherbench.tasks import TASKS
-from featherbench.tasks.base import Task
-from featherbench.tasks.load import TooSmall
+from featherbench.tasks.base import SPLITS, Decoding, File, Task
+from featherbench.tasks.files import hub_file, read_checked
+from featherbench.tasks.load import DEFINITIONS, TooSmall, content_sha256, largest_draw, register
 from featherbench.tasks.load import load as load_examples
+from featherbench.tasks.table import ENDINGS
+from featherbench.tasks.table import SCORES as OWN_SCORES
 
 LENGTH_PROBES = 64
 """The longest texts by characters whose length in tokens is checked"""
@@ -64,6 +72,8 @@ class CellPlan:
     final: FinalSpec
     origins: Mapping[str, str]
     """Value -> where it came from"""
+    share: str = ""
+    """The size as the plan gives it, where that is a percentage"""
 
     @property
     def num_final(self) -> int:
@@ -80,19 +90,28 @@ class CellPlan:
         own = {**self.base.config, **{k: v for k, v in configuration.items() if k in self.base.config}}
         shared = {k: configuration[k] for k in ("learning_rate", "steps", "weight_decay") if k in configuration}
         change: dict[str, Any] = {"config": own, **shared}
-        size = self.base.train.size
+        size, unit = self.base.train.size, self.base.train.unit
         if phase == "search":
             draw = f"search{number % self.search.draws}"
             change["seed"] = self.base.seed - FINAL_SEEDS
         else:
-            draw = f"final{number // self.final.seeds}"
+            draw = f"final{number // self.final.seeds}{'+' if (self.base.train.draw or '').endswith('+') else ''}"
             change["seed"] = self.base.seed + number
         if size is not None:
-            change["train"] = data.subset(self.base.task, "train", size, draw)
-            change["validation"] = data.subset(self.base.task, "validation", self.base.validation.size, draw)
+            change["train"] = data.subset(self.base.task, "train", size, draw, unit)
+            change["validation"] = data.subset(self.base.task, "validation", self.base.validation.size, draw, unit)
         if phase == "search":
             change["evaluate"] = change.get("validation", self.base.validation)
         return self.base.model_copy(update=change)
+
+    @property
+    def spend(self) -> dict[str, int]:
+        """Return what a user needs: training and validation pairs, and the distinct inputs that they belong to."""
+        found: dict[str, int] = {}
+        for name in ("train", "validation"):
+            chosen = data.checked_indices(self.base.task, getattr(self.base, name))
+            found |= {f"{name}_pairs": len(chosen), f"{name}_inputs": len({item for item, _ in chosen})}
+        return found
 
 
 FINAL_SEEDS = 1000
@@ -122,11 +141,79 @@ def read_plan(name: str) -> Plan:
     Raises: PlanError; DataError for missing or damaged data; BackboneError for a backbone that cannot be had.
     """
     path = find_plan(name)
-    return expand(read_text(path), path.name)
+    return expand(read_text(path), path.name, path.parent)
 
 
-def expand(text: str, origin: str = "plan") -> Plan:
-    """Expand a plan's text to its cells."""
+def tasks_of(spec: PlanSpec, folder: Path) -> list[Task]:
+    """Return the tasks of a plan that lies in `folder`; those that it describes become known in this process.
+
+    Raises: PlanError; DataError for a file that is missing.
+    """
+    names = [task.name for task in spec.tasks]
+    for twice in {name for name in names if names.count(name) > 1}:
+        raise PlanError(f"tasks: {twice!r} stands there twice; remove one, or give one another name.")
+    return [_described(task, folder) if task.described else lookup("task", task.name, TASKS) for task in spec.tasks]
+
+
+def _described(given: TaskSpec, folder: Path) -> Task:
+    if given.name in TASKS:
+        raise PlanError(f"tasks: {given.name!r} is a task that is known already; give yours another name.")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", given.name):
+        raise PlanError(f"tasks: {given.name!r} is no name; use letters, digits, dots, underscores and hyphens.")
+    for score in given.scores:
+        lookup("score", score, OWN_SCORES)
+    if given.primary is not None and given.primary not in given.scores:
+        raise PlanError(
+            f"tasks: {given.name}: primary {given.primary!r} is none of its scores: {', '.join(given.scores)}."
+        )
+    decoding = dataclasses.asdict(Decoding())
+    for key in given.decoding:
+        if key not in decoding:
+            near = nearest(key, decoding)
+            raise PlanError(f"tasks: {given.name}: unknown key 'decoding.{key}'.{near} Known: {', '.join(decoding)}.")
+    try:
+        decoding = DecodingSettings(**{**decoding, **given.decoding}).model_dump()
+    except ValidationError as error:
+        raise PlanError(mistakes_of(error, f"tasks: {given.name}: decoding")) from error
+    files = {}
+    for split in SPLITS:
+        file = _own_file(given, split, folder)
+        files[split] = {**dataclasses.asdict(file), "sha256": hashlib.sha256(read_checked(file)).hexdigest()}
+    return register(
+        {
+            "name": given.name,
+            "files": {split: {key: file[key] for key in ("path", "sha256", "hub")} for split, file in files.items()},
+            "source": given.source,
+            "references": given.references,
+            "tags": given.tags,
+            "words": (given.words or "").strip() or f"{given.name}:",
+            "decoding": decoding,
+            "scores": given.scores,
+            "primary": given.primary or given.scores[0],
+            "max_source_tokens": given.max_source_tokens,
+        }
+    )
+
+
+def _own_file(given: TaskSpec, split: str, folder: Path) -> File:
+    """Return the file of a split of a task that the plan describes."""
+    path = getattr(given, split)
+    if given.hub is not None:
+        return hub_file(given.hub, path or split)
+    if path is None:
+        raise PlanError(
+            f"tasks: {given.name} has no {split} file; give train, validation and test, or hub: with the data set's id. "
+            f"(To use a task that is known, give its name only: {', '.join(TASKS)}.)"
+        )
+    if not path.removesuffix(".gz").endswith(ENDINGS):
+        raise PlanError(
+            f"tasks: {given.name}, {split}: {path!r} should end in {', '.join(ENDINGS)}, or these with .gz."
+        )
+    return File(path=str((folder / Path(path).expanduser()).absolute()), sha256=None)
+
+
+def expand(text: str, origin: str = "plan", folder: Path | None = None) -> Plan:
+    """Expand a plan's text to its cells. `folder` is the one that file names in it are relative to."""
     spec = read_spec(text, origin)
     rows = spec.methods
     words_rows: list[RowSpec] = []
@@ -139,22 +226,40 @@ def expand(text: str, origin: str = "plan") -> Plan:
         raise PlanError(f"two rows are named {twice!r}; give one a `row:` name of its own.")
     for row in rows:
         lookup("method", row.method, METHODS)
-    for task in spec.tasks:
-        lookup("task", task, TASKS)
-    for key in ("backbones", "tasks", "sizes"):
+    for key in ("backbones", "sizes"):
         values = getattr(spec, key)
         for twice in {v for v in values if values.count(v) > 1}:
             raise PlanError(f"{key}: {twice!r} stands there twice; remove one.")
     for backbone in spec.backbones:
         _check_backbone(backbone)
     cells = tuple(
-        _cell(spec, backbone, TASKS[task], None if size == "full" else size, row)
+        _cell(spec, backbone, task, size, share, row)
         for backbone in spec.backbones
-        for task in spec.tasks
-        for size in spec.sizes
+        for task in tasks_of(spec, folder or Path())
+        for size, share in _sizes(spec, task)
         for row in (*words_rows, *rows)
     )
     return Plan(id=content_hash([text, [c.cell.id for c in cells]]), name=spec.name, text=text, cells=cells)
+
+
+def _sizes(spec: PlanSpec, task: Task) -> list[tuple[int | None, str]]:
+    """Return the plan's sizes for a task as counts, each with the percentage it was given as."""
+    found: list[tuple[int | None, str]] = []
+    for size in spec.sizes:
+        if isinstance(size, int):
+            found.append((size, ""))
+        elif size == "full":
+            found.append((None, ""))
+        else:
+            part = float(size.rstrip("%")) / 100
+            found.append((max(1, round(part * len(load_examples(task.name, "train")))), size))
+    counts = [count for count, _ in found]
+    for number, given in found:
+        if counts.count(number) > 1:
+            raise PlanError(
+                f"sizes: {given or number} of {task.name} is {number}, which stands there twice; remove one."
+            )
+    return found
 
 
 def _check_backbone(name: str) -> None:
@@ -212,7 +317,7 @@ def _configured(row: RowSpec, method: Method, spec: PlanSpec) -> tuple[Any, dict
     return config, shared, origins
 
 
-def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, row: RowSpec) -> CellPlan:
+def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, share: str, row: RowSpec) -> CellPlan:
     method = UNTUNED if row.method == UNTUNED.name else METHODS[row.method]
     anatomy = backbones.anatomy(backbone)
     config: Any
@@ -228,23 +333,32 @@ def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, row: RowS
     if reason := method.refuses(anatomy, config):
         raise PlanError(f"{method.name} on {backbone}: {reason}.")
     words = task.words if spec.words == "task" else spec.words
-    words_as: WordsAs = row.words or ("none" if not words else "init" if method.takes_words else "text")
+    can_init = (
+        method.takes_words and not anatomy.encoder_layers
+    )  # no probe reads an encoder-decoder model's activations
+    words_as: WordsAs = row.words or ("none" if not words else "init" if can_init else "text")
     if words_as != "none" and not words:
         raise PlanError(f"{row.row or row.method}: words: {words_as}, but the plan has no words; add `words: task`.")
-    if words_as == "init" and not method.takes_words:
-        raise PlanError(f"{method.name} cannot take words as initialisation; use words: text or none.")
-    validation_size = (
-        spec.validation if spec.validation is not None else None if size is None else max(1, round(0.3 * size))
-    )
-    draw = "final0" if size is not None else None
+    if words_as == "init" and not can_init:
+        raise PlanError(f"{method.name} on {backbone} cannot take words as initialisation; use words: text or none.")
+    validation_size, draw = spec.validation, None
+    unit: SizeUnit = spec.size_unit if size is not None else "pair"
+    if size is not None:
+        largest = largest_draw(load_examples(task.name, "train"))
+        searched = spec.search.configurations > 0
+        draw = "final0" if size <= largest or searched else "final0+"
+        if validation_size is None:
+            validation_size = min(max(1, round(0.3 * size)), len(load_examples(task.name, "validation")))
     try:
         subsets = {
-            "train": data.subset(task.name, "train", size, draw),
-            "validation": data.subset(task.name, "validation", validation_size, draw),
+            "train": data.subset(task.name, "train", size, draw, unit),
+            "validation": data.subset(task.name, "validation", validation_size, draw, unit),
             "evaluate": data.subset(task.name, "test", spec.test),
         }
     except TooSmall as error:
-        raise PlanError(f"{task.name}: {error}") from error
+        hint = " The search has the other half; without it (search: {configurations: 0}) there are more."
+        beyond = size is not None and searched and size > largest
+        raise PlanError(f"{task.name}: {error}{hint if beyond else ''}") from error
     base = Trial(
         backbone=backbone,
         backbone_sha256=backbones.fingerprint(backbone),
@@ -263,9 +377,10 @@ def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, row: RowS
         precision=("bfloat16" if torch.cuda.is_available() else "float32")
         if spec.precision == "auto"
         else spec.precision,
+        data_sha256=content_sha256(task.name),
+        definition=DEFINITIONS.get(task.name),
     )
     _check_lengths(base, method, _longest(method, config, anatomy, row, spec))
-    searched = {} if method is UNTUNED else spec.search.model_dump()
     cell = Cell(
         row=row.row or row.method,
         backbone=backbone,
@@ -274,11 +389,12 @@ def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, row: RowS
         method=method.name,
         budget=row.budget,
         fixed={
-            "trial": base.model_dump(mode="json"),
-            "search": searched,
+            "trial": base.stated(),
+            "search": {} if method is UNTUNED else spec.search.model_dump(),
             "final": spec.final.model_dump(),
             "given": row.config,
         },
+        size_unit=unit,
     )
     return CellPlan(
         cell=cell,
@@ -289,6 +405,7 @@ def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, row: RowS
         search=spec.search,
         final=spec.final,
         origins=origins,
+        share=share,
     )
 
 
@@ -320,8 +437,12 @@ def _check_lengths(trial: Trial, method: Method, config: Any) -> None:
     """Refuse inputs that need more positions than the backbone has; nothing is cut silently."""
     anatomy = backbones.anatomy(trial.backbone)
     tok = backbones.shared_tokenizer(trial.backbone)
-    virtual = method.offset(config) or len(method.layout(config, [], lambda length: [0] * length))
+    in_layout = len(method.layout(config, [], lambda length: [0] * length))
+    virtual = in_layout if anatomy.encoder_layers else method.offset(config) or in_layout
     words = trial.words if trial.words_as == "text" else ""
+    most = source_limit(
+        TASKS[trial.task].max_source_tokens, words, lambda text: tok(text, add_special_tokens=False)["input_ids"]
+    )
 
     def longest(texts: Iterable[str]) -> int:
         probes = sorted(texts, key=len)[-LENGTH_PROBES:]
@@ -330,10 +451,11 @@ def _check_lengths(trial: Trial, method: Method, config: Any) -> None:
     for split in ("train", "validation", "test"):
         examples = load_examples(trial.task, split)
         source = longest(f" {words} {e.source}" for e in examples)
+        source = source if most is None else min(source, most)
         target = trial.decoding.max_new_tokens  # test and validation sources are decoded, pairs are trained on
         if split != "test":
             target = max(target, longest(r for e in examples for r in e.references) + 1)
-        need = virtual + source + 1 + target
+        need = max(virtual + source + 2, target + 1) if anatomy.encoder_layers else virtual + source + 1 + target
         if need > anatomy.max_positions:
             raise PlanError(
                 f"{method.name} on {trial.backbone}: {virtual} virtual tokens + {source + 1} source and separator + {target} "

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_serializer
 
 PROTOCOL = 1
 """Version of the evaluation protocol; part of every trial id"""
@@ -15,12 +16,22 @@ Precision = Literal["float32", "bfloat16", "float64"]
 Phase = Literal["search", "final"]
 WordsAs = Literal["none", "text", "init"]
 Status = Literal["ok", "diverged", "failed"]
+SizeUnit = Literal["pair", "item"]
 
 
 class Record(BaseModel):
     """Frozen, and closed to unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Fields that came after the first stored results: left out while they have their default, so that ids stay"""
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        fields = type(self).model_fields
+        kept = {name for name in self.later if getattr(self, name) == fields[name].default}
+        return {name: value for name, value in dump(self).items() if name not in kept}
 
 
 def content_hash(content: Any, digits: int = 12) -> str:
@@ -41,6 +52,10 @@ class Subset(Record):
     """E.g. "final0" or "search0": which random subset; None when it is not a low-data draw"""
     sha256: str
     """Of the index list"""
+    unit: SizeUnit = "pair"
+    """What `size` counts: pairs, one per distinct input; or inputs with all their references"""
+
+    later = frozenset({"unit"})
 
 
 class Settings(Record):
@@ -93,13 +108,30 @@ class Trial(Record):
     words_as: WordsAs
     seed: int
     precision: Precision
+    data_sha256: str | None = None
+    """Of the content of the task's files, where the task itself does not state it"""
+    definition: dict[str, Any] | None = None
+    """Of a task that the plan describes: where its files lie, their sha256 and how they are read (tasks/table.py)"""
+
+    later = frozenset({"data_sha256", "definition"})
+
+    def stated(self) -> dict[str, Any]:
+        """Return the record as plain JSON values without the places where data files lie: their hashes count."""
+        content: dict[str, Any] = self.model_dump(mode="json")
+        if self.definition is not None:
+            from featherbench.tasks.table import identity  # here, since scorers load slowly and plans are read first
+
+            content["definition"] = identity(self.definition)
+        return content
 
     @property
     def id(self) -> str:
         """Twelve hex digits; equal trials share an id. Names of backbone and subsets do not count, their hashes do."""
-        label = {"name"}
-        names: Any = {"backbone": True, "train": label, "validation": label, "evaluate": label}
-        return content_hash(self.model_dump(mode="json", exclude=names))
+        content = self.stated()
+        del content["backbone"]
+        for subset in ("train", "validation", "evaluate"):
+            del content[subset]["name"]
+        return content_hash(content)
 
 
 class Cell(Record):
@@ -110,12 +142,16 @@ class Cell(Record):
     backbone: str
     task: str
     size: int | None
-    """Training pairs; None: the whole training split"""
+    """Training pairs, one per distinct input; None: the whole training split"""
     method: str
     budget: float | None = None
     """Stored parameters as a share of the backbone, if the size was solved for"""
     fixed: dict[str, Any]
     """Everything else that all trials of the cell share; part of the id"""
+    size_unit: SizeUnit = "pair"
+    """"item": `size` counts inputs, each with all its references"""
+
+    later = frozenset({"size_unit"})
 
     @property
     def id(self) -> str:
@@ -125,7 +161,8 @@ class Cell(Record):
     @property
     def label(self) -> str:
         """Readable name."""
-        return f"{self.backbone}/{self.task}/{self.size or 'full'}/{self.row}"
+        unit = "items" if self.size_unit == "item" else ""
+        return f"{self.backbone}/{self.task}/{self.size or 'full'}{unit}/{self.row}"
 
 
 class Place(Record):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from featherbench.harness.data import tag_groups
 from featherbench.harness.records import Prediction, ScoreValue
 from featherbench.tasks import TASKS
-from featherbench.tasks.base import Example
+from featherbench.tasks.base import Example, Unavailable
 
 
 def score(task: str, predictions: Sequence[Prediction], examples: Mapping[int, Example]) -> list[ScoreValue]:
@@ -29,6 +29,8 @@ def score(task: str, predictions: Sequence[Prediction], examples: Mapping[int, E
                 value, signature = metric.corpus(outputs, references), metric.signature(references)
                 if not math.isfinite(value):
                     value, signature = None, f"not finite; {signature}"
+            except Unavailable as error:
+                value, signature = None, f"unavailable: {error}"
             except Exception as error:
                 value, signature = None, f"{type(error).__name__}: {error}"
             found.append(ScoreValue(metric=metric.name, subset=subset, value=value, signature=signature))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -10,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, field_validator
 
-from featherbench.harness.records import PROTOCOL, Precision, Record, Settings, WordsAs
+from featherbench.harness.records import PROTOCOL, Precision, Record, Settings, SizeUnit, WordsAs
 
 PACKAGED_PLANS = Path(__file__).parent / "plans"
 
@@ -65,10 +66,54 @@ class TrainingSpec(Settings):
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
 
 
+class TaskSpec(BaseModel):
+    """A task: one that is known by name, or one that the plan describes by its files or by a hub id."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    train: str | None = None
+    """A .jsonl, .csv or .tsv file, also with .gz; relative to the plan's folder. With `hub`: the name of its split"""
+    validation: str | None = None
+    test: str | None = None
+    hub: str | None = None
+    """Id of a data set that the `datasets` library loads"""
+    source: str = "source"
+    """Column of the inputs"""
+    references: str = "references"
+    """Column of the texts to be written: a text, or a list of texts; rows of one input are one item"""
+    tags: list[str] = []
+    """Columns that are kept as tags; one named "seen" splits the scores into its values, "seen" and "unseen" """
+    words: str | None = None
+    """Task words; default: the name and a colon"""
+    decoding: dict[str, Any] = {}
+    scores: list[str] = Field(["bleu"], min_length=1)
+    primary: str | None = None
+    """The score that chooses and ranks; default: the first"""
+    max_source_tokens: int | None = Field(None, ge=1)
+    """Inputs are cut after this many tokens; default: never, and too long ones are refused"""
+
+    @property
+    def described(self) -> bool:
+        """True if the plan says more than the name."""
+        return self.model_fields_set != {"name"}
+
+
+def _task(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, dict | TaskSpec):
+        return value
+    raise ValueError("a task is a name, or a mapping with the key name")
+
+
 def _size(value: Any) -> Any:
     if value == "full" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
-    raise ValueError("a size is a whole number of training pairs, at least 1, or full")
+    if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?\s*%", value) and 0 < float(value.rstrip("% ")) <= 100:
+        return value.replace(" ", "")
+    raise ValueError(
+        "a size is a whole number of training pairs, at least 1, a percentage of the distinct inputs such as 10%, or full"
+    )
 
 
 def _row(value: Any) -> Any:
@@ -86,9 +131,11 @@ class PlanSpec(BaseModel):
     protocol: int
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     backbones: list[str] = Field(min_length=1)
-    tasks: list[str] = Field(min_length=1)
-    sizes: list[Annotated[int | Literal["full"], PlainValidator(_size)]] = Field(["full"], min_length=1)
-    """Training pairs, one per distinct input, or "full" """
+    tasks: list[Annotated[TaskSpec, BeforeValidator(_task)]] = Field(min_length=1)
+    sizes: list[Annotated[int | str, PlainValidator(_size)]] = Field(["full"], min_length=1)
+    """Training pairs, one per distinct input; "10%" of the distinct inputs; or "full": all pairs"""
+    size_unit: SizeUnit = "pair"
+    """ "item": a size counts inputs, each with all its references"""
     methods: list[Annotated[RowSpec, BeforeValidator(_row)]] = Field(min_length=1)
     untuned: bool = True
     """Also decode the bare backbone"""
@@ -98,7 +145,7 @@ class PlanSpec(BaseModel):
     final: FinalSpec = FinalSpec()
     training: TrainingSpec = TrainingSpec()
     validation: int | None = Field(None, ge=1)
-    """Validation pairs; default: 30 % of a low-data size, else the whole split"""
+    """Validation pairs; default: 30 % of a low-data size or as many as there are inputs, else the whole split"""
     test: int | None = Field(None, ge=1)
     """Decode a fixed random part of the test items, named test<N>; default: all"""
     decoding: dict[str, Any] = {}
@@ -168,6 +215,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "final": FinalSpec,
     "training": TrainingSpec,
     "methods": RowSpec,
+    "tasks": TaskSpec,
 }
 
 

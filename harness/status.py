@@ -51,13 +51,19 @@ def kept_predictions(kept: Store, trial_id: str) -> list[Prediction]:
 
 
 def rescore(kept: Store, trial_id: str) -> list[ScoreValue]:
-    """Score a trial's kept predictions again and replace its scores; logged as a look at the split."""
+    """Score a trial's kept predictions again and replace its scores; logged as a look at the split.
+
+    Raises: StoreError if a score that is stored cannot be had here.
+    """
     trial = Trial.model_validate(kept.trial(trial_id)["spec"])
     predictions = kept_predictions(kept, trial_id)
     if not predictions:
         raise store.StoreError(f"trial {trial_id} has no predictions to score; it failed or is unfinished.")
+    data.check_content(trial)
     found = score(trial.task, predictions, data.references(trial.task, trial.evaluate))
-    if missing := [s for s in found if s.value is None]:
+    where = (store.scores.c.trial == trial_id) & store.scores.c.value.is_not(None)
+    had = {(row["metric"], row["subset"]) for row in kept.rows(sa.select(store.scores).where(where))}
+    if missing := [s for s in found if s.value is None and (s.metric, s.subset) in had]:
         raise store.StoreError(
             f"{missing[0].metric} cannot be computed here, the stored scores stay: {missing[0].signature}"
         )

@@ -213,10 +213,22 @@ class Store:
             _add(db, places, [{**place.model_dump(), "trial": trial.id}])
 
     def add_items(self, task: str, version: int, split: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Record evaluated items: dicts with item, source, references, tags."""
+        """Record evaluated items: dicts with item, source, references, tags.
+
+        Raises: StoreError if the store holds other items under these names: scores would be compared across data.
+        """
         fixed = {"task": task, "task_version": version, "split": split}
+        given = {row["item"]: row for row in rows}
         with self._engine.begin() as db:
-            _add(db, items, [{**fixed, **row} for row in rows])
+            _add(db, items, [{**fixed, **row} for row in given.values()])
+            columns = (items.c.item, items.c.source, items.c.references)
+            where = [items.c[name] == value for name, value in fixed.items()]
+            for item, source, references in db.execute(sa.select(*columns).where(*where)):
+                if item not in given or (source, references) != (given[item]["source"], given[item]["references"]):
+                    raise StoreError(
+                        f"the store holds other data of {task} version {version}, {split} (item {item} differs); "
+                        "give another --out or --store for these data."
+                    )
 
     def add_index_list(self, sha256: str, indices: Any) -> None:
         """Record an index list by its hash."""

@@ -7,7 +7,7 @@ tokens differently.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,11 @@ IGNORED = -100
 """Label of positions without loss"""
 
 
+def source_limit(most: int | None, words: str, ids: Callable[[str], list[int]]) -> int | None:
+    """Return after how many tokens words and source are cut together; None: never."""
+    return most if most is None or not words else most + len(ids(f" {words}"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
     """Turns sources and targets into ids for one method on one backbone."""
@@ -30,50 +35,80 @@ class Encoder:
     config: Any
     words: str = ""
     """Task words that stand in the text; empty for methods that take them as initialisation"""
+    max_source_tokens: int | None = None
+    """Sources are cut after this many tokens; words do not count"""
 
     def prompt(self, source: str) -> list[int]:
         """Return what stands before the target: source, virtual tokens, separator."""
-        text = f" {self.words} {source}" if self.words else f" {source}"
+        text = f"{self.words} {source}" if self.words else source
         vocabulary = self.backbone.anatomy.vocab_size
-        ids = self.method.layout(
-            self.config, self.ids(text), lambda length: list(range(vocabulary, vocabulary + length))
-        )
-        return [*ids, self.backbone.end]
+        most = source_limit(self.max_source_tokens, self.words, self.ids)
+
+        def virtual(length: int) -> list[int]:
+            return list(range(vocabulary, vocabulary + length))
+
+        if self.backbone.start is not None:  # an encoder reads the text in the form that it was pretrained on
+            ids = self.backbone.tokenizer(text, truncation=most is not None, max_length=most)["input_ids"]
+            return self.method.layout(self.config, ids, virtual)
+        return [*self.method.layout(self.config, self.ids(f" {text}")[:most], virtual), self.backbone.end]
 
     def target(self, text: str) -> list[int]:
-        """Return the target's pieces and the end mark."""
+        """Return the target's pieces and the end mark; for a decoder with what else its tokenizer puts around a text."""
+        if self.backbone.start is not None:
+            return self.backbone.tokenizer(text_target=text)["input_ids"]
         return [*self.ids(text), self.backbone.end]
+
+    def text(self, ids: Sequence[int]) -> tuple[str, bool]:
+        """Return the text of an output up to its first end mark, stripped, and whether it had none."""
+        end = self.backbone.end
+        kept = list(ids[: ids.index(end)] if end in ids else ids)
+        return self.backbone.tokenizer.decode(
+            kept, skip_special_tokens=self.backbone.start is not None
+        ).strip(), end not in ids
 
     def ids(self, text: str) -> list[int]:
         """Return the pieces of a text, no special tokens."""
         return self.backbone.tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def training_batch(pairs: Sequence[tuple[list[int], list[int]]], pad: int, device: Any = "cpu") -> dict[str, Tensor]:
-    """Return input_ids, labels, attention_mask, position_ids [R, T] of (prompt, target) pairs, padded on the right.
+def training_batch(
+    pairs: Sequence[tuple[list[int], list[int]]], pad: int, device: Any = "cpu", start: int | None = None
+) -> dict[str, Tensor]:
+    """Return the batch of (prompt, target) pairs, padded on the right; the loss lies on the target and its end mark.
 
-    The loss lies on the target and its end mark. Masks come from lengths, never from ids: pad and end are one id.
+    input_ids, labels, attention_mask and position_ids [R, T]. With `start`, the first id of a decoder: input_ids and
+    attention_mask [R, T] of the prompts, decoder_input_ids and labels [R, U] of the targets.
+    Masks come from lengths, never from ids: pad and end may be one id.
     """
-    longest = max(len(prompt) + len(target) for prompt, target in pairs)
-    ids = torch.full((len(pairs), longest), pad)
-    labels = torch.full_like(ids, IGNORED)
-    mask = torch.zeros_like(ids)
-    for row, (prompt, target) in enumerate(pairs):
-        end = len(prompt) + len(target)
-        ids[row, :end] = torch.tensor(prompt + target)
-        labels[row, len(prompt) : end] = torch.tensor(target)
-        mask[row, :end] = 1
-    positions = torch.arange(longest).expand_as(ids)
+    if start is not None:
+        prompts, mask = _padded([prompt for prompt, _ in pairs], pad)
+        labels, _ = _padded([target for _, target in pairs], IGNORED)
+        shifted, _ = _padded([[start, *target[:-1]] for _, target in pairs], pad)
+        batch = {"input_ids": prompts, "attention_mask": mask, "decoder_input_ids": shifted, "labels": labels}
+        return {k: v.to(device) for k, v in batch.items()}
+    ids, mask = _padded([prompt + target for prompt, target in pairs], pad)
+    labels, _ = _padded([[IGNORED] * len(prompt) + target for prompt, target in pairs], IGNORED)
+    positions = torch.arange(ids.shape[1]).expand_as(ids)
     batch = {"input_ids": ids, "labels": labels, "attention_mask": mask, "position_ids": positions}
     return {k: v.to(device) for k, v in batch.items()}
 
 
-def decoding_batch(prompts: Sequence[list[int]], pad: int, device: Any = "cpu") -> dict[str, Tensor]:
-    """Return input_ids and attention_mask [R, T], padded on the left so that all rows end where the target begins."""
-    longest = max(map(len, prompts))
-    ids = torch.full((len(prompts), longest), pad)
-    mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        ids[row, longest - len(prompt) :] = torch.tensor(prompt)
-        mask[row, longest - len(prompt) :] = 1
+def decoding_batch(
+    prompts: Sequence[list[int]], pad: int, device: Any = "cpu", encoder: bool = False
+) -> dict[str, Tensor]:
+    """Return input_ids and attention_mask [R, T]: for an encoder padded on the right, as in training; else on the left,
+    so that all rows end where the target begins."""
+    ids, mask = _padded(prompts, pad, left=not encoder)
     return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+
+
+def _padded(rows: Sequence[Sequence[int]], pad: int, left: bool = False) -> tuple[Tensor, Tensor]:
+    """Return ids and mask [R, T]."""
+    longest = max(map(len, rows))
+    ids = torch.full((len(rows), longest), pad)
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(rows):
+        place = slice(longest - len(row), longest) if left else slice(0, len(row))
+        ids[i, place] = torch.tensor(row)
+        mask[i, place] = 1
+    return ids, mask

@@ -120,7 +120,7 @@ def train(
         for start in range(0, len(chosen), micro_batch or len(chosen)):
             part = chosen[start : start + (micro_batch or len(chosen))]
             with computing_in(precision, device.type):
-                sums, _ = tuned(training_batch(part, pad, device))
+                sums, _ = tuned(training_batch(part, pad, device, tuned.anatomy.decoder_start))
             (sums.sum() / targets).backward()
             loss += sums.sum().item() / targets
         norm = torch.nn.utils.clip_grad_norm_(parameters.values(), settings.clip).item()
@@ -177,7 +177,9 @@ def validation_loss(
     total, count = 0.0, 0
     for start in range(0, len(ordered), batch_size):
         with computing_in(precision, device.type):
-            sums, counts = tuned(training_batch(ordered[start : start + batch_size], pad, device))
+            sums, counts = tuned(
+                training_batch(ordered[start : start + batch_size], pad, device, tuned.anatomy.decoder_start)
+            )
         total, count = total + sums.sum().item(), count + int(counts.sum())
     return total / count
 

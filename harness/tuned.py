@@ -26,7 +26,7 @@ ATTENTION = "featherbench"
 
 def _full_mask(*args: Any, **kwargs: Any) -> Tensor | None:
     """Return transformers' own boolean mask, always spelled out: prefixes are put in front of it."""
-    return sdpa_mask(*args, **{**kwargs, "allow_is_causal_skip": False})
+    return sdpa_mask(*args, **{**kwargs, "allow_is_causal_skip": False, "allow_is_bidirectional_skip": False})
 
 
 def _attention(
@@ -40,6 +40,8 @@ def _attention(
         seen = visible[:, None, None, :].expand(-1, 1, query.shape[2], -1)
         assert attention_mask is not None
         attention_mask = torch.cat([seen, attention_mask.expand(query.shape[0], -1, -1, -1)], 3)
+        if kwargs.get("position_bias") is not None:  # T5: a prefix has no position, so no bias
+            kwargs["position_bias"] = nn.functional.pad(kwargs["position_bias"], (keys.shape[2], 0))
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
 
 
@@ -202,8 +204,9 @@ class Tuned(nn.Module):
         with ExitStack() as stack:
             stack.enter_context(_weights_in_place(self.backbone, self.slots[0].weights()))
             stack.callback(embeds.register_forward_pre_hook(note_virtual_tokens).remove)
-            base = self.backbone.base_model
-            stack.callback(base.register_forward_pre_hook(shift_positions, with_kwargs=True).remove)
+            if not self.anatomy.encoder_layers:
+                base = self.backbone.base_model
+                stack.callback(base.register_forward_pre_hook(shift_positions, with_kwargs=True).remove)
             for point in self.points:
                 module = modules[point.module]
                 if point.kind == "attention":
@@ -217,7 +220,8 @@ class Tuned(nn.Module):
         """Return the summed loss and the number of target tokens of each slot, both [S].
 
         batch: input_ids [R, T] with virtual tokens as ids from the vocabulary size on, attention_mask, position_ids
-        and labels [R, T]; label -100 where there is no loss. Rows sorted by slot.
+        and labels [R, T]; label -100 where there is no loss. Encoder-decoder models: decoder_input_ids and labels
+        [R, U] instead of position_ids. Rows sorted by slot.
         """
         with self.attached():
             return self._loss(batch)
@@ -229,21 +233,43 @@ class Tuned(nn.Module):
         return sums, torch.bincount(slots, minlength=len(self.slots))
 
     def _target_logits(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return logits [M, vocabulary] before each of the M target tokens, the tokens [M] and their slots [M]."""
-        inputs = {k: batch[k] for k in ("input_ids", "attention_mask", "position_ids")}
-        hidden = self.backbone.base_model(**inputs, use_cache=False).last_hidden_state
-        labels = batch["labels"][:, 1:]
+        """Return logits [M, vocabulary] of each of the M target tokens, the tokens [M] and their slots [M]."""
+        if self.anatomy.encoder_layers:
+            hidden, labels = self._decoder_hidden(batch), batch["labels"]
+        else:
+            inputs = {k: batch[k] for k in ("input_ids", "attention_mask", "position_ids")}
+            hidden = self.backbone.base_model(**inputs, use_cache=False).last_hidden_state[:, :-1]
+            labels = batch["labels"][:, 1:]
         wanted = labels >= 0
         num_rows = labels.shape[0] // len(self.slots)
         slot_of_row = torch.arange(labels.shape[0], device=labels.device) // num_rows
         with torch.autocast(hidden.device.type, enabled=False):  # losses are compared: no bfloat16 logits
-            head = self.backbone.get_output_embeddings()
-            logits = head(hidden[:, :-1][wanted].to(head.weight.dtype))
+            logits = self._head(hidden[wanted])
         return logits, labels[wanted], slot_of_row[:, None].expand_as(labels)[wanted]
 
+    def _decoder_hidden(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the decoder's last hidden states [R, U, d] of an encoder-decoder model."""
+        source = {k: batch[k] for k in ("input_ids", "attention_mask")}
+        encoded = self.backbone.get_encoder()(**source).last_hidden_state
+        return self.backbone.get_decoder()(
+            input_ids=batch["decoder_input_ids"],
+            encoder_hidden_states=encoded,
+            encoder_attention_mask=batch["attention_mask"],
+            use_cache=False,
+        ).last_hidden_state
+
+    def _head(self, hidden: Tensor) -> Tensor:
+        """Return logits of hidden states, as the family's own forward does: T5 may scale them, BART adds a bias."""
+        head = self.backbone.get_output_embeddings()
+        if getattr(self.backbone.config, "scale_decoder_outputs", False):
+            hidden = hidden * self.anatomy.width**-0.5
+        logits = head(hidden.to(head.weight.dtype))
+        bias = getattr(self.backbone, "final_logits_bias", None)
+        return logits if bias is None else logits + bias
+
     def logits(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return all logits [R, T, vocabulary] without a cache; for tests and probes."""
-        inputs = {k: batch[k] for k in ("input_ids", "attention_mask", "position_ids")}
+        """Return all logits [R, T, vocabulary] without a cache, by the model's own forward; for tests and probes."""
+        inputs = {k: v for k, v in batch.items() if k != "labels"}
         with self.attached():
             return self.backbone(**inputs, use_cache=False).logits
 

@@ -122,8 +122,13 @@ def _give_up(model: Any, names: set[str]) -> None:
 
 def encoder_for(trial: Trial, backbone: backbones.Backbone) -> Encoder:
     """Return the trial's linearisation."""
-    words = trial.words if trial.words_as == "text" else ""
-    return Encoder(backbone=backbone, method=method_of(trial.method), config=config_of(trial), words=words)
+    return Encoder(
+        backbone=backbone,
+        method=method_of(trial.method),
+        config=config_of(trial),
+        words=trial.words if trial.words_as == "text" else "",
+        max_source_tokens=data.task_of(trial).max_source_tokens,
+    )
 
 
 def run_trial(trial: Trial, engine: Engine, on_progress: Progress = lambda stage, done, total: None) -> Result:
@@ -148,6 +153,7 @@ def run_trial(trial: Trial, engine: Engine, on_progress: Progress = lambda stage
 
 def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
     torch.manual_seed(trial.seed)
+    data.check_content(trial)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     on_progress("loading", 0, 1)
     backbone = backbone_for(trial, device)
@@ -196,11 +202,12 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
     kept = keep_delta(engine.artifacts, trial.id, blob) if delta and trial.evaluate.split == "test" else None
     counts = count(method, config, backbone.anatomy)
     extra = keys_in_front(method, config, backbone.anatomy)
-    lengths = [len(p) + len(t) for p, t in train_pairs]
-    targets = sum(len(t) for _, t in train_pairs) / sum(lengths)
-    context = sum(n * n for n in lengths) / sum(lengths) / 2 + extra
-    prompts = [len(encoder.prompt(e.source)) for e in data.references(trial.task, trial.evaluate).values()]
-    outputs = [len(encoder.ids(p.text)) + 1 for p in predictions]
+    lengths = [(len(prompt), len(target)) for prompt, target in train_pairs]
+    flops_per_token = train_flops(backbone.anatomy, method, config, lengths, extra) / sum(map(sum, lengths))
+    evaluated = data.references(trial.task, trial.evaluate)
+    decoded = {evaluated[p.item].source: p.text for p in predictions}  # a source that stands twice is decoded once
+    prompts = [len(encoder.prompt(source)) for source in decoded]
+    outputs = [len(encoder.ids(text)) + 1 for text in decoded.values()]
     cost = Cost(
         trained_parameters=counts.trained,
         stored_parameters=counts.stored,
@@ -212,17 +219,13 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         decode_seconds=decode_seconds,
         seconds=time.monotonic() - started + training.earlier_seconds,
         tokens_per_second=training.tokens / training.seconds if training.seconds else 0.0,
-        train_flops=train_flops(
-            backbone.anatomy, method, config, training.tokens, context, round(training.tokens * targets)
-        )
-        if training.step
-        else 0.0,
-        decode_flops=trial.decoding.beams * decode_flops(backbone.anatomy, prompts, outputs, extra),
+        train_flops=training.tokens * flops_per_token,
+        decode_flops=decode_flops(backbone.anatomy, prompts, outputs, extra, trial.decoding.beams),
         train_peak_bytes=train_peak,
         decode_peak_bytes=decode_peak,
         device=_device_name(device),
     )
-    scores = score(trial.task, predictions, data.references(trial.task, trial.evaluate))
+    scores = score(trial.task, predictions, evaluated)
     shutil.rmtree(folder, ignore_errors=True)
     return Result(
         trial_id=trial.id,

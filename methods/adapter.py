@@ -2,7 +2,8 @@
 
 Design 1 (Lin et al. 2020, arXiv:2004.03829; the adapter of Li & Liang 2021): h + Up(ReLU(Down(LayerNorm(h)))) once per
 block, after the feed-forward residual. Design 2 (Houlsby et al. 2019, arXiv:1902.00751): h + Up(ReLU(Down(h))) on the
-attention output and on the feed-forward output, each before the block's residual add.
+attention output and on the feed-forward output, each before the block's residual add. An encoder-decoder model has
+them in every block of both stacks; a decoder's attention to its encoder has none, as Houlsby et al.'s encoder.
 """
 
 from __future__ import annotations

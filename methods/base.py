@@ -22,21 +22,29 @@ SIZE = {"size": True}
 """Metadata of the one configuration field that a budget solves for."""
 
 
+Stack = Literal["encoder", "decoder", "cross"]
+PointKind = Literal["embeds", "attention", "residual", "linear"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Point:
     """A place where a backbone may be touched; `harness/anatomy.py` lists them per architecture."""
 
-    kind: Literal["embeds", "attention", "residual", "linear"]
+    kind: PointKind
     name: str
     """Role within the layer: "embeds", "attention", "block", "key", "value", "attention_output", "mlp_output" """
     layer: int
-    """0-based block; -1 for embeds"""
+    """0-based block, an encoder's blocks before its decoder's; -1 for embeds"""
     module: str
     """Qualified module name, meaningful to the harness only"""
     shape: tuple[int, ...]
     """embeds, residual: (d,); attention: (kv_heads, head_dim); linear: (in, out)"""
     columns: tuple[int, int] | None = None
     """Output columns of a fused linear layer that this point means, e.g. the keys inside GPT-2's c_attn"""
+    stack: Stack = "decoder"
+    """Which stack it is in; "cross" for the decoder's attention to the encoder. A causal model is a decoder."""
+    place: int = 0
+    """0-based block within the stack"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +53,7 @@ class Anatomy:
 
     family: str
     num_layers: int
+    """Blocks of all stacks together"""
     width: int
     kv_heads: int
     head_dim: int
@@ -59,6 +68,10 @@ class Anatomy:
     """The token embedding; also the language-model head where the two are tied"""
     points: tuple[Point, ...]
     """All points, lowest first"""
+    encoder_layers: int = 0
+    """The first so many blocks are an encoder; 0 for a causal model"""
+    decoder_start: int | None = None
+    """The id that a decoder starts from; None for a causal model"""
 
     @property
     def total_parameters(self) -> int:
@@ -118,7 +131,7 @@ class Method:
     """(config, source ids, virtual) -> prompt ids; `virtual(L)` gives the ids of L virtual tokens. The separator and
     the target follow the prompt."""
     offset: Callable[[Any], int] = lambda config: 0
-    """By how much the text's positions are shifted"""
+    """By how much the text's positions are shifted in a causal model; encoder-decoder models count from 0 as ever"""
     init: Callable[[Anatomy, Any, torch.Generator | None, Probe | None], Tensors] = lambda a, c, g, p: {}
     """Trained tensors of one slot. Under `torch.device("meta")`, without generator and probe, it gives the counts.
     A probe is given when the task words are to be taken as initialisation."""

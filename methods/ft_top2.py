@@ -1,7 +1,9 @@
 """FT-top2: train the top blocks and the final norm (Li & Liang 2021, arXiv:2101.00190, section 5.2).
 
 The official script names blocks 22 and 23 of a 24-layer model; here they are counted from the top of any model. The
-published row has 25.19 M parameters for GPT-2 medium, which is the variant without the token table.
+published row has 25.19 M parameters for GPT-2 medium, which is the variant without the token table. Of an
+encoder-decoder model the top blocks are the decoder's last ones, whole: self-attention, attention to the encoder,
+feed-forward and their norms; T5's final norm of the decoder is trained as well, BART has none.
 """
 
 from __future__ import annotations
@@ -29,9 +31,11 @@ def top_weights(anatomy: Anatomy, config: FTTop2Config) -> tuple[str, ...]:
 
 def refuses(anatomy: Anatomy, config: FTTop2Config) -> str | None:
     """Refuse to train more blocks than there are."""
-    if 1 <= config.blocks <= anatomy.num_layers:
+    most = anatomy.num_layers - anatomy.encoder_layers
+    if 1 <= config.blocks <= most:
         return None
-    return f"blocks is {config.blocks}, the backbone has {anatomy.num_layers}; give 1 to {anatomy.num_layers}"
+    owner = "backbone's decoder" if anatomy.encoder_layers else "backbone"
+    return f"blocks is {config.blocks}, the {owner} has {most}; give 1 to {most}"
 
 
 FT_TOP2 = Method(

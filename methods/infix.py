@@ -30,6 +30,13 @@ class InfixConfig:
     """Hidden width of the MLP that gives the offsets"""
 
 
+def refuses(anatomy: Anatomy, config: InfixConfig) -> str | None:
+    """Refuse encoder-decoder models: between source and target they have no position that the target would attend to."""
+    if not anatomy.encoder_layers:
+        return None
+    return "source and target stand in different stacks of an encoder-decoder model, so nothing stands between them"
+
+
 def init(anatomy: Anatomy, config: InfixConfig, generator: torch.Generator | None, probe: Probe | None) -> Tensors:
     """Return embeddings [L, d] (the task words' with a probe) and, for the offsets, a table [L, d] and its MLP."""
     embeddings = normal(generator, config.length, anatomy.width, std=EMBEDDING_STD)
@@ -71,6 +78,7 @@ INFIX = Method(
     learning_rate=1e-3,
     learning_rate_source="as prefix: the same reparametrisation",
     space=space,
+    refuses=refuses,
     points=lambda anatomy, config: anatomy.at("embeds", "key", "value"),
     layout=layout,
     init=init,

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from featherbench.methods.base import Tensors, linear, normal
 
+MLP_TENSORS = ("table", "up_weight", "up_bias", "out_weight", "out_bias")
+
 FIT_STEPS = 500
 FIT_LEARNING_RATE = 1e-4
 

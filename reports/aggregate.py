@@ -79,6 +79,7 @@ class Key:
     evaluated_sha256: str
     size: int | None
     """Training pairs; None: the whole training split"""
+    size_unit: str
     protocol: int
 
 
@@ -126,6 +127,7 @@ def _key(run: Run) -> Key:
         evaluated=trial.evaluate.name,
         evaluated_sha256=trial.evaluate.sha256,
         size=run.cell.size,
+        size_unit=run.cell.size_unit,
         protocol=trial.protocol,
     )
 
@@ -320,7 +322,8 @@ def _notes(row: Summary) -> list[str]:
         notes.append("deterministic")
     elif units < RANKED_FROM:
         notes.append(f"not ranked: too few {row.unit}s")
-    for part in sorted({run.provenance.get("seen_in_pretraining") for run in row.counted} - {None}):
+    seen = {run.provenance.get("seen_in_pretraining") for run in row.counted}
+    for part in sorted(str(part) for part in seen if part):
         notes.append(f"seen in pretraining: {part}")
     if row.cell.method == UNTUNED and not row.deterministic:
         notes.append("differs between trials though nothing is tuned")

@@ -80,6 +80,7 @@ def _index_lists(store: Store, runs: Iterable[Run]) -> list[dict[str, Any]]:
             "name": name,
             "sha256": sha256,
             "size": sizes[task, split, name, sha256].size,
+            "unit": sizes[task, split, name, sha256].unit,
             "trials": found[task, split, name, sha256],
             "list_in_store": sha256 in kept,
         }

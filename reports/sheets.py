@@ -27,7 +27,7 @@ def trials_csv(contents: Contents) -> str:
 
 
 def _cell(cell: Cell, label: str) -> dict[str, object]:
-    names = ("backbone", "task", "size", "method", "budget")
+    names = ("backbone", "task", "size", "size_unit", "method", "budget")
     return {"cell": cell.id, "row": label, **{name: getattr(cell, name) for name in names}}
 
 

@@ -53,15 +53,17 @@ def _entries(*texts: object) -> tuple[Entry, ...]:
 # --- names ----------------------------------------------------------------------------------------------------------
 
 
-def size_text(size: int | None) -> str:
+def size_text(size: int | None, unit: str) -> str:
     """Return e.g. "100 training pairs"."""
-    return "whole training split" if size is None else f"{size:,} training pairs"
+    if size is None:
+        return "whole training split"
+    return f"{size:,} training pairs" if unit == "pair" else f"{size:,} training inputs with all their references"
 
 
 def board_title(board: Board) -> str:
     """Return e.g. "smollm2-135m · places.test · whole training split"."""
     key = board.key
-    return f"{key.backbone} · {key.task}.{key.evaluated} · {size_text(key.size)}"
+    return f"{key.backbone} · {key.task}.{key.evaluated} · {size_text(key.size, key.size_unit)}"
 
 
 def board_origin(board: Board) -> str:

@@ -5,11 +5,25 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 
 from featherbench.tasks.base import Task
+from featherbench.tasks.dart import DART, DART_WEBNLG_PART
 from featherbench.tasks.e2e import E2E, E2E_PAPER
 from featherbench.tasks.places import PLACES
 from featherbench.tasks.plugins import PluginError, load_plugin
+from featherbench.tasks.webnlg import WEBNLG
+from featherbench.tasks.xsum import XSUM, XSUM_NEWS_TO_SPORTS, XSUM_SAMPLE, XSUM_WITHIN_NEWS
 
-BUILT_IN: tuple[Task, ...] = (PLACES, E2E, E2E_PAPER)
+BUILT_IN: tuple[Task, ...] = (
+    PLACES,
+    E2E,
+    E2E_PAPER,
+    WEBNLG,
+    DART,
+    DART_WEBNLG_PART,
+    XSUM,
+    XSUM_SAMPLE,
+    XSUM_NEWS_TO_SPORTS,
+    XSUM_WITHIN_NEWS,
+)
 
 
 def _table() -> dict[str, Task]:

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from featherbench.tasks.base import Example, File, Task
-from featherbench.tasks.metrics.bleu import BLEU
+from featherbench.tasks.base import Example, File, Task, grouped
+from featherbench.tasks.metrics.official import E2E_SCORES
 
 FIELDS = {"eatType": "Type", "priceRange": "price", "familyFriendly": "family friendly"}
 """Official field names -> those of Li & Liang's linearisation"""
@@ -32,16 +32,8 @@ def linearise(meaning: str) -> str:
     return " | ".join(f"{FIELDS.get(name, name)} : {value}" for name, value in fields)
 
 
-def grouped(pairs: Iterable[tuple[str, str]]) -> list[Example]:
-    """Return one example per distinct source, in order of first appearance, with its references in order."""
-    references: dict[str, list[str]] = {}
-    for source, reference in pairs:
-        references.setdefault(source, []).append(reference)
-    return [Example(source=source, references=tuple(refs)) for source, refs in references.items()]
-
-
-def _official_pairs(path: Path) -> Iterable[tuple[str, str]]:
-    """Yield (linearised source, reference); a reference may hold line breaks inside quotes."""
+def _official_pairs(path: Path) -> Iterable[Example]:
+    """Yield an example for each row; a reference may hold line breaks inside quotes."""
     with path.open(newline="", encoding="utf-8") as rows:
         reader = csv.DictReader(rows)
         if reader.fieldnames != ["mr", "ref"]:
@@ -49,7 +41,8 @@ def _official_pairs(path: Path) -> Iterable[tuple[str, str]]:
         for row in reader:
             if not row["mr"] or row["ref"] is None or None in row:
                 raise ValueError(f"{path.name}, line {reader.line_num}: expected two columns, found {row}")
-            yield linearise(row["mr"]), re.sub(r"[\r\n]+", " ", row["ref"]).strip()
+            reference = re.sub(r"[\r\n]+", " ", row["ref"]).strip()
+            yield Example(source=linearise(row["mr"]), references=(reference,))
 
 
 def read(paths: Sequence[Path], split: str) -> list[Example]:
@@ -57,12 +50,12 @@ def read(paths: Sequence[Path], split: str) -> list[Example]:
     return grouped(_official_pairs(paths[0]))
 
 
-def _paper_pairs(path: Path) -> Iterable[tuple[str, str]]:
-    """Yield (source, target) of lines `source||target`; a line that does not split in two is dropped, as in the paper."""
+def _paper_pairs(path: Path) -> Iterable[Example]:
+    """Yield an example for each of the lines `source||target`; a line that does not split in two is dropped, as in the paper."""
     for line in path.read_text(encoding="utf-8").split("\n"):
         if line.count("||") == 1:
             source, target = line.split("||")
-            yield source.strip(), target.strip()
+            yield Example(source=source.strip(), references=(target.strip(),))
 
 
 def _letters(source: str) -> str:
@@ -102,7 +95,7 @@ E2E = Task(
         "test": (_TEST_REFERENCES,),
     },
     read=read,
-    scores=(BLEU,),
+    scores=E2E_SCORES,
     primary="bleu",
     words="table-to-text:",
 )
@@ -137,7 +130,7 @@ E2E_PAPER = Task(
         ),
     },
     read=read_paper,
-    scores=(BLEU,),
+    scores=E2E_SCORES,
     primary="bleu",
     words="table-to-text:",
 )

@@ -1,16 +1,23 @@
-"""Release files: found in the data folder, inside the package or on the network, and always checked by sha256."""
+"""Release files: found in the data folder, inside the package or on the network, and checked by sha256 where one is known."""
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
+import io
+import json
 import os
 import zlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from featherbench.tasks.base import File
 
 PACKAGED = Path(__file__).parent / "data"
+TABLES = (".jsonl", ".csv", ".parquet")
+"""Endings of local files that may stand for a split of a `datasets` data set; the first two also with .gz"""
 
 
 class DataError(ValueError):
@@ -29,37 +36,105 @@ def read_checked(file: File) -> bytes:
     Raises: DataError if the file is missing, or its content has another sha256 than declared.
     """
     root = os.environ.get("FEATHERBENCH_DATA")
-    places = [PACKAGED / file.path, *([Path(root) / file.path] if root else [])]
-    path = next((place for place in places if place.exists()), None)
-    if path is None and root:
-        raise DataError(
-            f"{file.path} is missing in the data folder {root}. Expected sha256 {file.sha256} (decompressed)."
-        )
+    roots = [PACKAGED, *([Path(root)] if root else [])]
+    path = next((place / name for place in roots for name in _names(file) if (place / name).is_file()), None)
+    if path is None and (root or Path(file.path).is_absolute()) and not (file.hub and Path(file.path).is_absolute()):
+        where = "" if Path(file.path).is_absolute() else f" in the data folder {root}"
+        expected = f" Expected sha256 {file.sha256} (decompressed)." if file.sha256 else ""
+        source = f" It can be had from {file.url}; put it there." if file.url else ""
+        source += f" {file.mend}" if file.mend else ""
+        source += f" Or unset FEATHERBENCH_DATA to take {file.hub} from the hub." if file.hub else ""
+        raise DataError(f"{file.path} is missing{where}.{expected}{source}")
     if path is None:
-        path = _download(file)
+        path = _from_hub(file) if file.hub else _download(file)
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        content = path.read_bytes()
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
     except (gzip.BadGzipFile, zlib.error, EOFError, OSError) as error:
         raise DataError(f"{path} cannot be read: {error}. Get the file again.") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != file.sha256:
+    if file.hub and path.name.removesuffix(".gz").endswith((".csv", ".parquet")):
+        content = _as_lines(path, content)
+    if file.sha256 is not None and (found := hashlib.sha256(content).hexdigest()) != file.sha256:
         raise DataError(f"{path} is damaged or of another release: expected sha256 {file.sha256}, found {found}.")
     return content
+
+
+def _names(file: File) -> list[str]:
+    """Return the names under which a file may lie in a data folder."""
+    plain = file.path.removesuffix(".gz")
+    if file.hub is None:
+        return list(dict.fromkeys([file.path, plain, f"{plain}.gz"]))
+    stem = plain.removesuffix(Path(plain).suffix)
+    return [plain, f"{plain}.gz", *(stem + ending + packed for ending in TABLES for packed in ("", ".gz"))]
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    return b"".join(json.dumps(dict(row), ensure_ascii=False, default=str).encode() + b"\n" for row in rows)
+
+
+def _as_lines(path: Path, content: bytes) -> bytes:
+    """Return a CSV or Parquet file as JSON Lines."""
+    import polars
+
+    try:
+        if path.suffix == ".parquet":
+            return _lines(polars.read_parquet(content).iter_rows(named=True))
+        return _lines(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
+    except (polars.exceptions.PolarsError, csv.Error, UnicodeDecodeError, AttributeError, TypeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def hub_file(name: str, split: str) -> File:
+    """Return the file of a split of any data set of the hub; no local file goes before it but its copy in the cache."""
+    return File(path=str(_hub_copy(name, split).absolute()), sha256=None, hub=f"{name}:{split}")
+
+
+def _hub_copy(name: str, split: str) -> Path:
+    return cache_folder() / "hub" / name.replace("/", "--") / f"{split}.jsonl"
+
+
+def _from_hub(file: File) -> Path:
+    """Return a split of a `datasets` data set as a JSON Lines file in the cache, fetching it once."""
+    name, _, split = str(file.hub).rpartition(":")
+    path = _hub_copy(name, split)
+    if path.exists():
+        return path
+    import datasets
+
+    try:
+        content = _lines(datasets.load_dataset(name, split=split))
+    except Exception as error:  # no network, no such data set, a data set that is a script: each has its own
+        reason = " ".join(str(error).split())[:300]
+        raise DataError(
+            f"cannot get {name} ({split}) from the hub: {reason}. Where there is no network, put the split at "
+            f"<folder>/{file.path} ({', '.join(TABLES)}) and set FEATHERBENCH_DATA=<folder>."
+        ) from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(f".{os.getpid()}")
+    fresh.write_bytes(content)
+    os.replace(fresh, path)
+    return path
 
 
 def _download(file: File) -> Path:
     """Return the file from the download cache, fetching it once."""
     import pooch
 
+    if file.url is None and file.mend:
+        raise DataError(
+            f"{file.path} is missing. {file.mend} Put it at <folder>/{file.path} and set FEATHERBENCH_DATA=<folder>."
+        )
     if file.url is None:
         raise DataError(
             f"{file.path} should be inside the package but is missing, and it has no url. For a task of your own set "
             "FEATHERBENCH_DATA to the folder that holds it; otherwise install featherbench again."
         )
+    known = f"sha256:{file.sha256}" if file.sha256 else None
+    name = Path(file.path).stem if file.sha256 else file.path.replace("/", "-")
     try:
-        name = pooch.retrieve(file.url, f"sha256:{file.sha256}", Path(file.path).stem, cache_folder() / "downloads")
+        found = pooch.retrieve(file.url, known, name, cache_folder() / "downloads")
     except Exception as error:  # network, proxy, hash: each library has its own
         raise DataError(
             f"cannot download {file.url}: {error}. Put it at <folder>/{file.path} and set FEATHERBENCH_DATA=<folder>."
         ) from error
-    return Path(name)
+    return Path(found)

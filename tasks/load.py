@@ -13,8 +13,22 @@ from functools import lru_cache
 from pathlib import Path
 
 from featherbench.tasks import TASKS
-from featherbench.tasks.base import Example, Task
+from featherbench.tasks.base import SPLITS, Example, Task
 from featherbench.tasks.files import DataError, cache_folder, read_checked
+from featherbench.tasks.table import Definition, task_of
+
+DEFINITIONS: dict[str, Definition] = {}
+"""Name -> definition of the tasks in TASKS that a plan described"""
+
+
+def register(definition: Definition) -> Task:
+    """Make a task that a plan describes known in this process, under a name that no other content has; return it.
+
+    The same content in another place is the same task; the place that is told last holds.
+    """
+    task = task_of(definition)
+    TASKS[task.name], DEFINITIONS[task.name] = task, definition
+    return task
 
 
 class TooSmall(DataError):
@@ -25,22 +39,40 @@ Pair = tuple[int, int]
 """(item, reference): one training pair"""
 
 
-@lru_cache(maxsize=64)
 def load(task_name: str, split: str) -> Sequence[Example]:
     """Return the examples of a split in file order, memory-mapped from the cache's Arrow files.
 
     Raises: DataError if a file is missing or damaged, or the split is empty.
     """
+    return _loaded(task_name, split)[0]
+
+
+def content_sha256(task_name: str) -> str | None:
+    """Return the hash of what was found in files whose sha256 nobody states; None if there are no such files.
+
+    Raises: DataError as `load` does.
+    """
+    files = [f for split in SPLITS for f in TASKS[task_name].files[split]]
+    if all(f.sha256 for f in files):
+        return None
+    return hashlib.sha256("".join(_loaded(task_name, split)[1] for split in SPLITS).encode()).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _loaded(task_name: str, split: str) -> tuple[Sequence[Example], str]:
+    """Return the examples of a split and the joined sha256 of its files."""
     import datasets
 
     task = TASKS[task_name]
     contents = [read_checked(file) for file in task.files[split]]
-    key = hashlib.sha256("".join(f.sha256 for f in task.files[split]).encode()).hexdigest()[:12]
+    found = [f.sha256 or hashlib.sha256(c).hexdigest() for f, c in zip(task.files[split], contents, strict=True)]
+    key = hashlib.sha256("".join(found).encode()).hexdigest()[:12]
     folder = cache_folder() / "examples" / f"{task.name}-v{task.version}-{split}-{key}"
     if not folder.exists():
         examples = _read(task, split, contents)
         if not examples:
-            raise DataError(f"the {split} split of task {task.name} is empty; see the files {task.files[split]}.")
+            names = ", ".join(file.hub or file.path for file in task.files[split])
+            raise DataError(f"the {split} split of task {task.name} is empty; see {names}.")
         rows = [{"source": e.source, "references": list(e.references), "tags": json.dumps(e.tags)} for e in examples]
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=folder.parent))
@@ -53,17 +85,24 @@ def load(task_name: str, split: str) -> Sequence[Example]:
                 raise
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
-    return _Examples(datasets.load_from_disk(str(folder)))
+    return _Examples(datasets.load_from_disk(str(folder))), "".join(found)
 
 
 def _read(task: Task, split: str, contents: Sequence[bytes]) -> list[Example]:
     with tempfile.TemporaryDirectory() as scratch:
         paths = []
-        for file, content in zip(task.files[split], contents, strict=True):
-            path = Path(scratch) / Path(file.path).name.removesuffix(".gz")
+        for number, (file, content) in enumerate(zip(task.files[split], contents, strict=True)):
+            path = Path(scratch) / str(number) / Path(file.path).name.removesuffix(".gz")
+            path.parent.mkdir()
             path.write_bytes(content)
             paths.append(path)
-        return list(task.read(paths, split))
+        try:
+            return list(task.read(paths, split))
+        except ValueError as error:  # it names the copy that was read; people know the original
+            message = str(error)
+            for file, path in zip(task.files[split], paths, strict=True):
+                message = message.replace(str(path), file.path)
+            raise DataError(f"{task.name}, {split}: {message}") from error
 
 
 class _Examples(Sequence[Example]):
@@ -90,21 +129,37 @@ def all_pairs(examples: Sequence[Example]) -> list[Pair]:
 def low_data_pairs(examples: Sequence[Example], size: int, draw: str) -> list[Pair]:
     """Return `size` pairs, one per distinct input: nested (a smaller size of the same draw is its beginning), seeded.
 
-    Items of "search" draws and of "final" draws come from two fixed halves of the split, so they never meet.
-    Raises: TooSmall if the half has fewer than `size` items.
+    Items of "search" draws and of "final" draws come from two fixed halves of the split, so they never meet. A draw
+    whose name ends in "+" begins as the one without and goes on into the other half: for sizes beyond the half, where
+    nothing is searched.
+    Raises: TooSmall if there are fewer than `size` items to draw from.
     """
     order = list(range(len(examples)))
     random.Random("featherbench halves").shuffle(order)
     half = len(order) // 2
-    pool = order[:half] if draw.startswith("search") else order[half:]
+    pool, other = (order[:half], order[half:]) if draw.startswith("search") else (order[half:], order[:half])
+    begin = draw.removesuffix("+")
+    stream = random.Random(f"featherbench draw {begin}")
+    stream.shuffle(pool)
+    if draw != begin:
+        random.Random(f"featherbench draw {draw}").shuffle(other)
+        pool = pool + other
     if size > len(pool):
         raise TooSmall(
-            f"size {size} is larger than the {len(pool)} inputs that {draw.rstrip('0123456789')} draws may use."
+            f"size {size} is larger than the {len(pool)} inputs that {begin.rstrip('0123456789')} draws may use."
         )
-    stream = random.Random(f"featherbench draw {draw}")
-    stream.shuffle(pool)
     # one number a pair, whatever the references, so that the draw of a smaller size is the beginning of a larger one's
     return [(item, int(stream.random() * len(examples[item].references))) for item in pool[:size]]
+
+
+def largest_draw(examples: Sequence[Example]) -> int:
+    """Return the largest size whose search and final draws share no input."""
+    return len(examples) // 2
+
+
+def with_all_references(pairs: Sequence[Pair], examples: Sequence[Example]) -> list[Pair]:
+    """Return every pair of the inputs of `pairs`, in their order."""
+    return [(item, r) for item, _ in pairs for r in range(len(examples[item].references))]
 
 
 def low_data_validation(examples: Sequence[Example], size: int, draw: str) -> list[Pair]:

@@ -28,6 +28,7 @@ COMMANDS = [
     "plan",
     "run",
     "status",
+    "inputs",
     "score",
     "generate",
     "report",

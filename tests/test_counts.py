@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import BertConfig, GPT2Config, LlamaConfig
+from transformers import BartConfig, BertConfig, GPT2Config, LlamaConfig
 
+from featherbench.contracts.tiny import write_backbone
 from featherbench.harness import backbones
 from featherbench.harness.anatomy import UnsupportedBackbone, anatomy_of
-from featherbench.harness.cost import forward_flops, train_flops
+from featherbench.harness.cost import decode_flops, forward_flops, keys_in_front, train_flops
 from featherbench.harness.counts import TOLERANCE, BudgetError, Counts, count, solve
 from featherbench.harness.text import training_batch
 from featherbench.harness.tuned import Tuned, new_slot
@@ -135,7 +136,7 @@ def test_a_head_width_of_its_own_counts() -> None:
 
 
 def test_a_family_that_is_not_covered_is_refused_by_name() -> None:
-    with pytest.raises(UnsupportedBackbone, match="'bert' is not supported. Supported: gpt2, llama"):
+    with pytest.raises(UnsupportedBackbone, match="'bert' is not supported. Supported: gpt2, llama, bart, t5"):
         anatomy_of(BertConfig())
 
 
@@ -206,11 +207,11 @@ def counted(tiny: backbones.Backbone, name: str, backward: bool, **config: Any) 
         sums, _ = tuned(batch)
         if backward:
             sums.sum().backward()
-    tokens, context, predicted = TOKENS * ROWS, TOKENS + method.offset(settings), TARGETS * ROWS
+    pairs, extra = [(TOKENS - TARGETS, TARGETS)] * ROWS, keys_in_front(method, settings, tiny.anatomy)
     if backward:
-        computed = train_flops(tiny.anatomy, method, settings, tokens, context, predicted)
+        computed = train_flops(tiny.anatomy, method, settings, pairs, extra, future=True)
     else:
-        computed = forward_flops(tiny.anatomy, tokens, context, predicted)
+        computed = forward_flops(tiny.anatomy, pairs, extra, future=True)
     return float(counter.get_total_flops()), computed
 
 
@@ -240,28 +241,86 @@ def test_training_flops_are_those_of_a_counter(
     assert computed == pytest.approx(found, rel=tolerance)
 
 
-def test_a_head_at_all_positions_costs_more_than_at_target_positions(tiny: backbones.Backbone) -> None:
-    anatomy = tiny.anatomy
-    difference = forward_flops(anatomy, 100, 10) - forward_flops(anatomy, 100, 10, 40)
-    assert difference == 2 * 60 * anatomy.vocab_size * anatomy.width
-
-
 def test_training_less_costs_less(medium: Anatomy) -> None:
+    pairs = [(30, 20)] * 20
+
     def flops(name: str, **config: Any) -> float:
         method = METHODS[name]
-        return train_flops(medium, method, method.config(**config), tokens=1000, context=50, predicted=400)
+        return train_flops(medium, method, method.config(**config), pairs)
 
-    forward = forward_flops(medium, 1000, 50, 400)
+    forward = forward_flops(medium, pairs)
     assert forward < flops("ft_top2", blocks=1) < flops("ft_top2") < flops("prefix") < flops("full_ft")
     assert flops("full_ft") == pytest.approx(3 * forward), "backward is twice the forward"
     assert flops("prefix") < 2.1 * forward, "no gradients of frozen weights"
     assert flops("ft_top2") < flops("ft_top2", token_table=True), "gradients flow down to the token table"
 
 
-def test_flops_grow_in_proportion_to_the_tokens(medium: Anatomy) -> None:
+def test_flops_are_a_sum_over_pairs(medium: Anatomy) -> None:
     method = METHODS["prefix"]
+    one, other = [(30, 20)], [(11, 45)]
+    both = train_flops(medium, method, method.config(), one + other, 10)
+    assert both == pytest.approx(sum(train_flops(medium, method, method.config(), p, 10) for p in (one, other)))
 
-    def flops(tokens: int) -> float:
-        return train_flops(medium, method, method.config(), tokens, 50, tokens // 2)
 
-    assert flops(2000) == pytest.approx(2 * flops(1000))
+def test_decoding_costs_more_with_beams_keys_and_longer_outputs(medium: Anatomy) -> None:
+    base = decode_flops(medium, [30], [20], 0)
+    assert decode_flops(medium, [30], [20], 0, beams=5) == pytest.approx(5 * base)
+    assert base < decode_flops(medium, [30], [20], 10) < decode_flops(medium, [30], [30], 10)
+    # token by token with a cache costs what one pass over all tokens costs, up to half a token's context
+    assert base == pytest.approx(forward_flops(medium, [(30, 20)]), rel=0.03)
+
+
+# --- encoder-decoder models ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bart_large() -> Anatomy:
+    """BART-large, by its shapes alone."""
+    shape = {"encoder_layers": 12, "decoder_layers": 12, "encoder_ffn_dim": 4096, "decoder_ffn_dim": 4096}
+    return anatomy_of(BartConfig(d_model=1024, encoder_attention_heads=16, decoder_attention_heads=16, **shape))
+
+
+def test_bart_large_has_three_prefixes(bart_large: Anatomy) -> None:
+    """73,728 stored a prefix token = 3 stacks x 12 layers x 2 x 1024 (Li & Liang 2021, official seq2seq code)."""
+    assert bart_large.total_parameters == 406_291_456
+    for length in (1, 100, 200):
+        assert counts("prefix", bart_large, length=length).stored == length * 73_728
+    found = counts("prefix", bart_large, length=200, hidden=800)
+    assert found.trained == 3 * mlp(200, 1024, 800, 12 * 2 * 1024)
+    assert round((found.trained - 3 * 200 * 1024) / 1e6, 1) == 61.5, "15 % of BART-large, as users measured"
+
+
+def test_bart_large_other_methods(bart_large: Anatomy) -> None:
+    block = 8 * (1024**2 + 1024) + 2 * 4096 * 1024 + 4096 + 1024 + 3 * 2 * 1024
+    assert counts("ft_top2", bart_large).stored == 2 * block, "whole decoder blocks; BART has no final norm"
+    assert counts("adapter", bart_large, bottleneck=8).stored == 24 * (2 * 1024 * 8 + 8 + 3 * 1024)
+    assert counts("embedding_only", bart_large, length=10).stored == 10 * 1024
+    assert "different stacks" in str(METHODS["infix"].refuses(bart_large, METHODS["infix"].config()))
+    assert "decoder has 12" in str(METHODS["ft_top2"].refuses(bart_large, METHODS["ft_top2"].config(blocks=13)))
+
+
+# The formula takes the lowest decoder block as a whole, though nothing below its attention to the encoder needs a
+# gradient: 5 % of a model with three blocks.
+@pytest.mark.parametrize("family", ["bart", "t5"])
+@pytest.mark.parametrize(
+    ("name", "tolerance"), [("untuned", 1e-6), ("full_ft", 0.02), ("ft_top2", 0.06), ("embedding_only", 0.06)]
+)
+def test_encoder_decoder_flops_are_those_of_a_counter(
+    family: str, name: str, tolerance: float, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    backbone = backbones.load(str(write_backbone(family, tmp_path_factory.mktemp(family))))
+    method = {**METHODS, UNTUNED.name: UNTUNED}[name]
+    slot = new_slot(method, method.config(), backbone.anatomy, backbone.model, 0)
+    pairs = [(list(range(2, 30)), list(range(2, 22)))] * ROWS
+    batch = training_batch(pairs, backbone.end, start=backbone.start)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        sums, _ = Tuned(backbone.model, backbone.anatomy, [slot])(batch)
+        if name != "untuned":
+            sums.sum().backward()
+    lengths = [(28, 20)] * ROWS
+    computed = (
+        forward_flops(backbone.anatomy, lengths, future=True)
+        if name == "untuned"
+        else train_flops(backbone.anatomy, method, method.config(), lengths, future=True)
+    )
+    assert computed == pytest.approx(float(counter.get_total_flops()), rel=tolerance)

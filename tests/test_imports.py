@@ -51,15 +51,23 @@ def belongs(module: str, package: str) -> bool:
     [
         ("methods", ("featherbench.harness", "featherbench.tasks", "featherbench.reports", "featherbench.contracts")),
         ("tasks", ("featherbench.harness", "featherbench.methods", "featherbench.reports", "featherbench.contracts")),
-        ("tasks/metrics", ("torch", "transformers")),
         ("reports", ("torch", "transformers", "ray", "deepspeed", "featherbench.methods", "featherbench.contracts")),
     ],
-    ids=["methods", "tasks", "metrics", "reports"],
+    ids=["methods", "tasks", "reports"],
 )
 def test_a_folder_never_imports(folder: str, never: tuple[str, ...]) -> None:
     assert of(folder)
     found = {(n, m) for n in of(folder) for m in imports(n) if any(belongs(m, package) for package in never)}
     assert not found
+
+
+@pytest.mark.parametrize("name", of("tasks/metrics"))
+def test_a_scorer_loads_torch_only_when_it_is_called(name: str) -> None:
+    heavy = ("torch", "transformers", "bert_score")
+    statements = [node for node in tree(name).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    found = {a.name for s in statements if isinstance(s, ast.Import) for a in s.names}
+    found |= {s.module for s in statements if isinstance(s, ast.ImportFrom) and s.module}
+    assert not [module for module in found if any(belongs(module, package) for package in heavy)]
 
 
 def test_reports_know_no_more_of_the_harness_than_its_store_and_its_records() -> None:

@@ -60,7 +60,11 @@ def row(method: str = "prefix", **fields: Any) -> dict[str, Any]:
 MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "unknown key": (
         {"metods": ["prefix"]},
-        ("unknown key 'metods'", "Did you mean 'methods'?", "Known: protocol, name, backbones, tasks, sizes, methods"),
+        (
+            "unknown key 'metods'",
+            "Did you mean 'methods'?",
+            "Known: protocol, name, backbones, tasks, sizes, size_unit, methods",
+        ),
     ),
     "unknown key far from all": ({"zzz": 1}, ("unknown key 'zzz'. Known: protocol",)),
     "unknown key in search": (
@@ -133,7 +137,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "words for a method that takes none": (
         {**row("adapter", words="init"), "words": "task"},
-        ("adapter cannot take words as initialisation; use words: text or none",),
+        ("cannot take words as initialisation; use words: text or none",),
     ),
     "two rows of one name": (
         {"methods": ["prefix", {"method": "prefix", "config": {"length": 3}}]},
@@ -188,7 +192,8 @@ def test_a_mistake_is_named_with_its_mend(changes: dict[str, Any], parts: tuple[
 def test_sizes_and_rows_are_explained_in_the_plans_own_words(tiny_llama: str) -> None:
     with pytest.raises(PlanError) as caught:
         expand(plan_text(tiny_llama, sizes=[0, True, "half"], methods=[3, "prefix"]))
-    size = "a size is a whole number of training pairs, at least 1, or full; given: "
+    size = "a size is a whole number of training pairs, at least 1, a percentage of the distinct inputs such as 10%, or full; "
+    size += "given: "
     wanted = [f"sizes.0: {size}0", f"sizes.1: {size}True", f"sizes.2: {size}'half'"]
     wanted += ["methods.0: a row is a method's name, or a mapping with the key method; given: 3"]
     assert str(caught.value) == f"plan: {' '.join(wanted)}"
@@ -223,11 +228,15 @@ def test_yaml_cannot_make_objects(tiny_llama: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
-        ({"sizes": [1001]}, "size 1001 is larger than the 1000 inputs that final draws may use"),
+        ({"sizes": [2001]}, "size 2001 is larger than the 2000 inputs that final draws may use"),
+        (
+            {"sizes": [1001], "search": {"configurations": 2}},
+            "size 1001 is larger than the 1000 inputs that final draws may use. The search has the other half",
+        ),
         ({"validation": 201}, "a validation set of 201 is larger than the 200 inputs"),
         ({"test": 281}, "281 items were asked for, the split has 280"),
     ],
-    ids=["training", "validation", "test"],
+    ids=["training", "training beside a search", "validation", "test"],
 )
 def test_more_data_than_there_is_cannot_be_asked_for(changes: dict[str, Any], part: str, tiny_llama: str) -> None:
     with pytest.raises(PlanError, match=part):
@@ -441,6 +450,8 @@ OTHER: dict[str, Any] = {
     "words_as": "text",
     "seed": 1001,
     "precision": "bfloat16",
+    "data_sha256": "ef",
+    "definition": {"name": "mine", "files": {"train": {"path": "/a", "sha256": "01", "hub": None}}},
 }
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from featherbench.contracts.tiny import write_backbone
 from featherbench.harness import backbones
-from featherbench.harness.records import Settings
+from featherbench.harness.decode import decode
+from featherbench.harness.records import DecodingSettings, Settings
 from featherbench.harness.text import Encoder, training_batch
 from featherbench.harness.train import (
     Training,
@@ -163,3 +165,33 @@ def test_bfloat16_computes_nearly_the_same_loss(name: str, backbone: backbones.B
     coarse, tuned = run(backbone, METHODS[name], steps=2, learning_rate=1e-3, precision="bfloat16")
     assert curve(coarse, "validation_loss") == pytest.approx(curve(exact, "validation_loss"), rel=0.02)
     assert all(p.dtype == torch.float32 for p in tuned.slots.parameters())
+
+
+@pytest.mark.parametrize("family", ["bart", "t5"])
+@pytest.mark.parametrize(("name", "rate", "steps"), [("full_ft", 3e-3, 120), ("adapter", 1e-2, 250)])
+def test_a_handful_of_examples_is_learned_by_heart(
+    family: str, name: str, rate: float, steps: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Encoder-decoder models: training, then beam search with the tuned model, gives the targets back to the letter."""
+    backbone = backbones.load(str(write_backbone(family, tmp_path_factory.mktemp(family))))
+    method = METHODS[name]
+    config = method.config()
+    encoder = Encoder(backbone=backbone, method=method, config=config)
+    chosen = [(e.source[:40], e.references[0][:20].strip()) for e in load("places", "validation")[:4]]
+    pairs = [(encoder.prompt(source), encoder.target(target)) for source, target in chosen]
+    tuned = Tuned(backbone.model, backbone.anatomy, [new_slot(method, config, backbone.anatomy, backbone.model, 0)])
+    train(
+        tuned,
+        pairs,
+        pairs,
+        learning_rate=rate,
+        weight_decay=0.0,
+        steps=steps,
+        settings=Settings(batch_size=4, evaluations=2),
+        seed=0,
+        precision="float32",
+        pad=backbone.end,
+    )
+    settings = DecodingSettings(beams=3, max_new_tokens=30, length_penalty=1.0)
+    found = decode(tuned, encoder, [(i, source) for i, (source, _) in enumerate(chosen)], settings)
+    assert [p.text for p in found] == [target for _, target in chosen]

@@ -25,7 +25,7 @@ from typing import Any
 import altair as alt
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
 from featherbench.backbones.feather_3m.corpus import SEED, SQUAD, Corpus, Document, corpus
 from featherbench.harness.anatomy import anatomy_of
@@ -67,7 +67,7 @@ def tokenizer_of(texts: Sequence[str]) -> PreTrainedTokenizerFast:
 
 def model_of(tok: PreTrainedTokenizerFast) -> Any:
     """Return the untrained model."""
-    end = tok.convert_tokens_to_ids(END)
+    end = tok.vocab[END]
     config = LlamaConfig(
         vocab_size=PIECES,
         hidden_size=192,
@@ -82,9 +82,8 @@ def model_of(tok: PreTrainedTokenizerFast) -> Any:
         eos_token_id=end,
         pad_token_id=end,
         initializer_range=0.02,
-        attn_implementation=ATTENTION,
     )
-    return LlamaForCausalLM(config)
+    return AutoModelForCausalLM.from_config(config, attn_implementation=ATTENTION)
 
 
 def rows_of(documents: Sequence[Document], tok: PreTrainedTokenizerFast, end: int) -> list[EncodedPair]:
@@ -121,7 +120,7 @@ def pretrain(data: Path, out: Path, seed: int, steps: int | None = None) -> dict
     print("reading and checking the text", flush=True)
     texts = corpus(data)
     tok = tokenizer_of([d.text for d in texts.train])
-    end = tok.convert_tokens_to_ids(END)
+    end = tok.vocab[END]
     # documents in random order, so that a row holds several kinds
     order = torch.randperm(len(texts.train), generator=torch.Generator().manual_seed(SEED)).tolist()
     rows = rows_of([texts.train[i] for i in order], tok, end)

@@ -1,11 +1,15 @@
-"""BLEU as the E2E challenge counts it (mteval-v13a), through sacrebleu; options by comparison with the official scorer.
+"""BLEU (Papineni et al. 2002) as three official scripts count it, through sacrebleu. Points, 0 to 100.
 
-Lower-cased, 13a tokens, exponential smoothing is sacrebleu's default and has no effect on corpora with 4-gram matches.
-The Python re-implementation in the official scorer differs where an output has fewer than four tokens.
+E2E: mteval-v13a, lower-cased, over all references (exponential smoothing is sacrebleu's default and has no effect on
+corpora with 4-gram matches). The Python re-implementation in the E2E scorer differs where an output has fewer than
+four tokens. WebNLG 2017 and DART: multi-bleu.perl over three reference files, in which a missing reference is an empty
+line: of length 0 where the closest reference length is looked for.
 """
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,21 +17,49 @@ import sacrebleu
 from sacrebleu.metrics.bleu import BLEU as SacreBLEU
 
 from featherbench.tasks.base import Score
+from featherbench.tasks.metrics.references import STREAMS, first_three
+from featherbench.tasks.metrics.signature import signature as _signature
+from featherbench.tasks.metrics.webnlg_text import prepare
 
 
-def _scorer() -> SacreBLEU:
-    return SacreBLEU(tokenize="13a", lowercase=True, force=True)
-
-
-def _streams(references: Sequence[Sequence[str]]) -> list[Any]:
-    """Return one list per reference position; an item with fewer references has None there."""
-    most = max(len(refs) for refs in references)
-    return [[refs[i] if i < len(refs) else None for refs in references] for i in range(most)]
+def _streams(references: Sequence[Sequence[str]], most: int, missing: str | None) -> list[Any]:
+    """Return one list per reference position; `missing` stands where an item has fewer references."""
+    return [[refs[i] if i < len(refs) else missing for refs in references] for i in range(most)]
 
 
 def bleu(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Return corpus BLEU in points, 0 to 100; an empty prediction counts as an output of no words."""
-    return float(_scorer().corpus_score(list(predictions), _streams(references)).score)
+    """Return corpus BLEU of the E2E challenge; an empty prediction counts as an output of no words."""
+    scorer = SacreBLEU(tokenize="13a", lowercase=True, force=True)
+    if short := sum(len(scorer.tokenizer(text).split()) < 4 for text in predictions):
+        warnings.warn(
+            f"{short} outputs have fewer than 4 tokens: `measure_scores.py -p` counts them in another way than mteval-v13a "
+            "and this BLEU do",
+            stacklevel=2,
+        )
+    streams = _streams(references, max(len(refs) for refs in references), None)
+    return float(scorer.corpus_score(list(predictions), streams).score)
+
+
+def _perl_words(text: str) -> str:
+    """Join the words that Perl's `split` finds: white space beyond ASCII does not separate them."""
+    return " ".join(re.sub(r"[^\S \t\n\r\f\v]", "\N{REPLACEMENT CHARACTER}", text).split())
+
+
+def _multi_bleu(predictions: Sequence[str], references: Sequence[Sequence[str]], lowercase: bool) -> float:
+    scorer = SacreBLEU(tokenize="none", lowercase=lowercase, smooth_method="none", force=True)
+    golds = [[_perl_words(ref) for ref in refs] for refs in references]
+    outputs = [_perl_words(text) for text in predictions]
+    return float(scorer.corpus_score(outputs, _streams(golds, STREAMS, "")).score)
+
+
+def webnlg_bleu(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """Return multi-bleu.perl -lc on the prepared text of WebNLG 2017."""
+    return _multi_bleu(*prepare(predictions, references), lowercase=True)
+
+
+def dart_bleu(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """Return multi-bleu.perl, case counts, on the text as it is."""
+    return _multi_bleu(predictions, first_three(references), lowercase=False)
 
 
 def signature(references: Sequence[Sequence[str]]) -> str:
@@ -38,4 +70,14 @@ def signature(references: Sequence[Sequence[str]]) -> str:
     )
 
 
+def _multi_bleu_signature(references: Sequence[Sequence[str]], case: str, text: str) -> str:
+    used = first_three(references)
+    options = (f"case:{case}", "tok:none", f"text:{text}", "smooth:none", "eff:no", f"streams:{STREAMS}")
+    return _signature("bleu", used, *options, package="sacrebleu")
+
+
 BLEU = Score(name="bleu", corpus=bleu, signature=signature)
+WEBNLG_BLEU = Score(
+    name="bleu", corpus=webnlg_bleu, signature=lambda refs: _multi_bleu_signature(refs, "lc", "webnlg2017")
+)
+DART_BLEU = Score(name="bleu", corpus=dart_bleu, signature=lambda refs: _multi_bleu_signature(refs, "mixed", "raw"))

@@ -1,4 +1,4 @@
-"""What every method must satisfy, on tiny GPT-2 and Llama (grouped queries) models in float64."""
+"""What every method must satisfy, on tiny GPT-2, Llama (grouped queries), BART and T5 models in float64."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load, save
+from transformers import GenerationConfig
 
 from featherbench.harness.backbones import Backbone
 from featherbench.harness.counts import count
@@ -39,6 +40,10 @@ def pairs_of(backbone: Backbone, method: Method, config: Any, number: int = 6) -
         (encoder.prompt(e.source[: 20 + 7 * i]), encoder.target(e.references[0][: 15 + 5 * i]))
         for i, e in enumerate(examples)
     ]
+
+
+def batch_of(backbone: Backbone, pairs: list[Any]) -> dict[str, torch.Tensor]:
+    return training_batch(pairs, backbone.end, start=backbone.start)
 
 
 def slot_of(backbone: Backbone, method: Method, size: int | None = None, seed: int = 0) -> Slot:
@@ -123,11 +128,32 @@ def test_counts_are_those_of_the_real_tensors(method: Method, backbone: Backbone
 
 def test_collapse_save_and_load_change_no_logit(method: Method, backbone: Backbone) -> None:
     tuned, slot = trained_slot(backbone, method)
-    batch = training_batch(pairs_of(backbone, method, slot.config), backbone.end)
+    batch = batch_of(backbone, pairs_of(backbone, method, slot.config))
     delta = load(save(slot.delta()))
     again = CollapsedSlot(method, slot.config, delta)
     with torch.no_grad():
         assert torch.equal(tuned.logits(batch), Tuned(backbone.model, backbone.anatomy, [again]).logits(batch))
+
+
+def cached_logits(backbone: Backbone, batch: dict[str, torch.Tensor], given: list[int], new: list[int]) -> torch.Tensor:
+    """The logits before each of the tokens `new`, one token a step; `given` stands before them in the decoder's input."""
+    model, found, cache = backbone.model, [], None
+    ids = torch.tensor([[*given, *new]])
+    source = {k: batch[k] for k in ("input_ids", "attention_mask")}
+    encoded = None if backbone.start is None else model.get_encoder()(**source)
+    for end in range(len(given), ids.shape[1]):
+        start = 0 if cache is None else end - 1
+        if encoded is None:
+            positions = torch.arange(start, end)[None]
+            step = {"input_ids": ids[:, start:end], "attention_mask": torch.ones(1, end, dtype=torch.long)}
+            step["position_ids"] = positions
+        else:
+            step = {"encoder_outputs": encoded, "attention_mask": source["attention_mask"]}
+            step["decoder_input_ids"] = ids[:, start:end]
+        output = model(**step, past_key_values=cache, use_cache=True)
+        cache = output.past_key_values
+        found.append(output.logits[0, -1])
+    return torch.stack(found)
 
 
 def test_generation_uses_the_tuned_model(method: Method, backbone: Backbone) -> None:
@@ -136,29 +162,26 @@ def test_generation_uses_the_tuned_model(method: Method, backbone: Backbone) -> 
     encoder = Encoder(backbone=backbone, method=method, config=slot.config)
     prompt = encoder.prompt("name : Harrow Quay | category : pier | built : 1874")
     with torch.no_grad(), tuned.attached():
-        batch = decoding_batch([prompt], backbone.end)
-        output = backbone.model.generate(**batch, max_new_tokens=8, do_sample=False, pad_token_id=0, eos_token_id=299)
-        new = output[0, len(prompt) :].tolist()
-        cached, cache = [], None
-        for end in range(len(prompt), len(prompt) + len(new)):
-            start = 0 if cache is None else end - 1
-            step = backbone.model(
-                input_ids=output[:, start:end],
-                attention_mask=torch.ones(1, end, dtype=torch.long),
-                position_ids=torch.arange(start, end)[None],
-                past_key_values=cache,
-                use_cache=True,
-            )
-            cache = step.past_key_values
-            cached.append(step.logits[0, -1])
-    full = training_batch([(prompt, new)], backbone.end)
+        batch = decoding_batch([prompt], backbone.end, encoder=backbone.start is not None)
+        chosen = GenerationConfig(
+            max_new_tokens=8, do_sample=False, pad_token_id=0, eos_token_id=299, decoder_start_token_id=backbone.start
+        )
+        output = backbone.model.generate(**batch, generation_config=chosen)[0].tolist()
+        given = prompt if backbone.start is None else [backbone.start]
+        new = output[len(given) :]
+        cached = cached_logits(backbone, batch, given, new)
+    full = batch_of(backbone, [(prompt, new)])
     with torch.no_grad():
-        uncached = tuned.logits(full)[0, len(prompt) - 1 : -1]
+        wanted = slice(len(prompt) - 1, -1) if backbone.start is None else slice(None)
+        uncached = tuned.logits(full)[0, wanted]
+        sums, _ = tuned(full)
         bare_input = {k: v for k, v in full.items() if k != "labels"} | {"input_ids": full["input_ids"].clamp(max=299)}
-        bare = backbone.model(**bare_input).logits[0, len(prompt) - 1 : -1]
-    assert (torch.stack(cached) - uncached).abs().max() < 1e-10
+        bare = backbone.model(**bare_input).logits[0, wanted]
+    assert (cached - uncached).abs().max() < 1e-10
     assert new == uncached.argmax(-1).tolist()
     assert (uncached - bare).abs().max() > 1e-6, "the output is the bare backbone's"
+    loss = torch.nn.functional.cross_entropy(uncached, torch.tensor(new), reduction="sum")
+    assert sums.item() == pytest.approx(loss.item(), rel=1e-10), "the loss is that of the logits generation sees"
 
 
 def test_batch_of_one_and_of_many_give_the_same_text(method: Method, backbone: Backbone) -> None:
@@ -181,19 +204,19 @@ def test_slots_together_equal_slots_alone(method: Method, backbone: Backbone) ->
     losses, logits, gradients = [], [], []
     for slot, pairs in zip(slots, texts, strict=True):
         alone = Tuned(backbone.model, backbone.anatomy, [slot])
-        batch = training_batch(pairs, backbone.end)
+        batch = batch_of(backbone, pairs)
         sums, counts = alone(batch)
         losses.append(sums / counts)
         sums.sum().backward()
         gradients.append({k: p.grad.clone() for k, p in slot.named_parameters() if p.grad is not None})
         slot.zero_grad()
-        logits.append(alone.logits(batch).detach()[batch["attention_mask"].bool()])
+        logits.append(alone.logits(batch).detach()[batch["labels"] >= 0])
     together = Tuned(backbone.model, backbone.anatomy, slots)
-    batch = training_batch([pair for pairs in texts for pair in pairs], backbone.end)
+    batch = batch_of(backbone, [pair for pairs in texts for pair in pairs])
     sums, counts = together(batch)
     sums.sum().backward()
     assert torch.allclose(sums / counts, torch.cat(losses), rtol=0, atol=1e-12)
-    found = together.logits(batch).detach()[batch["attention_mask"].bool()]
+    found = together.logits(batch).detach()[batch["labels"] >= 0]
     assert torch.allclose(found, torch.cat(logits), rtol=0, atol=1e-10)
     for slot, expected in zip(slots, gradients, strict=True):
         for name, parameter in slot.named_parameters():
@@ -214,9 +237,8 @@ def test_packed_training_steps_equal_alone(method: Method, backbone: Backbone) -
             tuned = Tuned(backbone.model, backbone.anatomy, [slots[i] for i in group])
             optimizers = {i: torch.optim.AdamW(slots[i].parameters(), lr=1e-2) for i in group}
             for _ in range(8):
-                batch = training_batch(
-                    [p for i in group for p in pairs_of(backbone, method, slots[i].config, 2)], backbone.end
-                )
+                pairs = [p for i in group for p in pairs_of(backbone, method, slots[i].config, 2)]
+                batch = batch_of(backbone, pairs)
                 sums, counts = tuned(batch)
                 (sums / counts).sum().backward()
                 for row, i in enumerate(group):
@@ -248,7 +270,7 @@ def test_micro_batches_change_nothing(method: Method, backbone: Backbone) -> Non
 def test_the_same_seed_gives_the_same_run(method: Method, backbone: Backbone) -> None:
     def losses() -> list[float]:
         tuned, _ = trained_slot(backbone, method, seed=5)
-        batch = training_batch(pairs_of(backbone, method, configured(method)), backbone.end)
+        batch = batch_of(backbone, pairs_of(backbone, method, configured(method)))
         with torch.no_grad():
             return tuned(batch)[0].tolist()
 
@@ -259,8 +281,8 @@ def test_task_words_can_be_the_initialisation(method: Method, backbone: Backbone
     """A method that takes words starts from them; one that cannot says so by its record."""
     from featherbench.harness.worker import WordsProbe
 
-    if not method.takes_words:
-        return
+    if not method.takes_words or backbone.start is not None:
+        return  # encoder-decoder models: every method gets the words in its text
     probe = WordsProbe(backbone, "describe the place:")
     config = configured(method)
     with_words = method.init(backbone.anatomy, config, torch.Generator().manual_seed(0), probe)

@@ -1,0 +1,111 @@
+"""NIST-5 (Doddington 2002) of the E2E challenge, in its two official variants. No fixed upper end; published: about 8.6.
+
+`nist_py` is the Python code behind `measure_scores.py -p`, which the Prefix-Tuning and LoRA papers used; `nist_mteval`
+is mteval-v13a.pl, behind the challenge's own table. They differ in the length penalty and in how short lines count.
+"""
+
+from __future__ import annotations
+
+import math
+import string
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+
+from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
+
+from featherbench.tasks.base import Score
+from featherbench.tasks.metrics.signature import signature as _signature
+
+ORDER = 5
+_ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+Words = list[str]
+Ngram = tuple[str, ...]
+_tokenise = lru_cache(maxsize=2**14)(Tokenizer13a())
+
+
+def tokens(text: str) -> Words:
+    """Return the 13a tokens, case kept; an empty text is one empty token."""
+    return _tokenise(text).split(" ")
+
+
+def _ngrams(words: Sequence[str]) -> Counter[Ngram]:
+    return Counter(tuple(words[i : i + n]) for n in range(1, ORDER + 1) for i in range(len(words) - n + 1))
+
+
+@lru_cache(maxsize=2)
+def _reference_side(
+    references: tuple[tuple[tuple[str, ...], ...], ...],
+) -> tuple[dict[Ngram, float], list[Counter[Ngram]]]:
+    """Return what the references say, kept for the next system's outputs.
+
+    For every n-gram the bits that its last word adds to the words before it; for each line the largest count of every
+    n-gram in one reference.
+    """
+    counts: Counter[Ngram] = Counter()
+    clips = []
+    for refs in references:
+        most: Counter[Ngram] = Counter()
+        for ref in refs:
+            found = _ngrams(ref)
+            counts.update(found)
+            counts[()] += len(ref)
+            most |= found
+        clips.append(most)
+    return {gram: math.log2(counts[gram[:-1]] / count) for gram, count in counts.items() if gram}, clips
+
+
+def _hits(outputs: list[Words], references: list[list[Words]]) -> list[float]:
+    """Return for each order the information of the matched n-grams, clipped at the best reference of the line."""
+    information, clips = _reference_side(tuple(tuple(tuple(ref) for ref in refs) for refs in references))
+    hits = [0.0] * ORDER
+    for output, most in zip(outputs, clips, strict=True):
+        for gram, count in _ngrams(output).items():
+            if gram in most:
+                hits[len(gram) - 1] += information[gram] * min(count, most[gram])
+    return hits
+
+
+def _penalty(ratio: float) -> float:
+    """Return the brevity penalty: 1 from equal length on, .5 at two thirds of it."""
+    if ratio <= 0 or ratio >= 1:
+        return float(ratio >= 1)
+    return math.exp(math.log(0.5) / math.log(1.5) ** 2 * math.log(ratio) ** 2)
+
+
+def nist_py(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """Return NIST by the Python code: mean reference length of each line, totals without a floor at 0."""
+    outputs = [[word.lower() for word in tokens(text)] for text in predictions]
+    golds = [[[word.lower() for word in tokens(ref)] for ref in refs] for refs in references]
+    length = sum(map(len, outputs))
+    expected = sum(sum(map(len, refs)) / len(refs) for refs in golds)
+    totals = [sum(len(output) - n for output in outputs) for n in range(ORDER)]
+    gained = sum(hit / total for hit, total in zip(_hits(outputs, golds), totals, strict=True) if total)
+    return _penalty(length / expected) * gained
+
+
+def nist_mteval(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """Return NIST by mteval-v13a.pl: pooled reference length, totals floored at 0, only A to Z lower-cased."""
+
+    def words(text: str) -> Words:
+        return [word for word in tokens(text.translate(_ASCII_LOWER)) if word]
+
+    outputs = [words(text) for text in predictions]
+    golds = [[words(ref) for ref in refs] for refs in references]
+    length = sum(map(len, outputs))
+    expected = sum(len(ref) for refs in golds for ref in refs) * len(golds) / sum(map(len, golds))
+    totals = [max(1, sum(max(0, len(output) - n) for output in outputs)) for n in range(ORDER)]
+    gained = sum(hit / total for hit, total in zip(_hits(outputs, golds), totals, strict=True))
+    return _penalty(length / expected) * gained
+
+
+def _score(name: str, length: str, case: str) -> Score:
+    def sign(references: Sequence[Sequence[str]]) -> str:
+        return _signature(name, references, "tok:13a", f"case:{case}", "n:5", f"length:{length}", package="sacrebleu")
+
+    return Score(name=name, corpus=globals()[name], signature=sign, unit="NIST, from 0")
+
+
+NIST_PY = _score("nist_py", "line-mean", "lc")
+NIST_MTEVAL = _score("nist_mteval", "pooled-mean", "lc-ascii")
