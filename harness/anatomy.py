@@ -142,14 +142,17 @@ class Family:
 
     points: Callable[[Any], list[Point]]
     """Configuration -> points, lowest first"""
-    final_norm: str
-    """Beginning of the parameter names of the norm above the last block"""
+    final_norm: str | None
+    """Beginning of the parameter names of the norm above the last block; None: BART's blocks end with their own"""
     token_table: str
     auto: Any
     """The transformers class that loads and makes such models"""
-    positions: Callable[[Any], int]
+    positions: Callable[[Any], int] = lambda config: config.max_position_embeddings
     """How many positions the model has"""
 
+
+UNLIMITED = 1 << 30
+"""Positions of a model with relative ones"""
 
 FAMILIES: dict[str, Family] = {
     "gpt2": Family(
@@ -157,21 +160,18 @@ FAMILIES: dict[str, Family] = {
         final_norm="transformer.ln_f.",
         token_table="transformer.wte.weight",
         auto=AutoModelForCausalLM,
-        positions=lambda config: config.max_position_embeddings,
     ),
     "llama": Family(
         points=_llama_points,
         final_norm="model.norm.",
         token_table="model.embed_tokens.weight",
         auto=AutoModelForCausalLM,
-        positions=lambda config: config.max_position_embeddings,
     ),
     "bart": Family(
         points=_bart_points,
-        final_norm="none: a BART block ends with its own norm",
+        final_norm=None,
         token_table="model.shared.weight",
         auto=AutoModelForSeq2SeqLM,
-        positions=lambda config: config.max_position_embeddings,
     ),
     "t5": Family(
         points=_t5_points,
@@ -182,9 +182,6 @@ FAMILIES: dict[str, Family] = {
     ),
 }
 """transformers' model_type -> its family"""
-
-UNLIMITED = 1 << 30
-"""Positions of a model with relative ones"""
 
 
 class UnsupportedBackbone(ValueError):
@@ -216,7 +213,7 @@ def anatomy_of(config: PreTrainedConfig) -> Anatomy:
         max_positions=family.positions(config),
         parameters=shapes,
         blocks=tuple(tuple(name for name in shapes if name.startswith(f"{block.module}.")) for block in blocks),
-        final_norm=tuple(n for n in shapes if n.startswith(family.final_norm)),
+        final_norm=tuple(n for n in shapes if family.final_norm and n.startswith(family.final_norm)),
         token_table=(family.token_table,),
         points=tuple(points),
         encoder_layers=sum(block.stack == "encoder" for block in blocks),

@@ -333,9 +333,8 @@ def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, share: st
     if reason := method.refuses(anatomy, config):
         raise PlanError(f"{method.name} on {backbone}: {reason}.")
     words = task.words if spec.words == "task" else spec.words
-    can_init = (
-        method.takes_words and not anatomy.encoder_layers
-    )  # no probe reads an encoder-decoder model's activations
+    # no probe reads the activations of an encoder-decoder model
+    can_init = method.takes_words and not anatomy.encoder_layers
     words_as: WordsAs = row.words or ("none" if not words else "init" if can_init else "text")
     if words_as != "none" and not words:
         raise PlanError(f"{row.row or row.method}: words: {words_as}, but the plan has no words; add `words: task`.")

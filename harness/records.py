@@ -30,8 +30,8 @@ class Record(BaseModel):
     @model_serializer(mode="wrap")
     def _as_ever(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         fields = type(self).model_fields
-        kept = {name for name in self.later if getattr(self, name) == fields[name].default}
-        return {name: value for name, value in dump(self).items() if name not in kept}
+        left_out = {name for name in self.later if getattr(self, name) == fields[name].default}
+        return {name: value for name, value in dump(self).items() if name not in left_out}
 
 
 def content_hash(content: Any, digits: int = 12) -> str:
