@@ -1,52 +1,38 @@
 """The one training loop: AdamW, linear schedule, clipping, target-token loss, evaluation grid, checkpoints.
 
-Everything random is a pure function of the seed and the step, so a resumed run is the run that was not interrupted.
+A `Run` is one trial's training; a `Pack` takes the runs of one backbone forward side by side, a step at a time. Runs
+join and leave at any step, and none depends on its companions: its data order, schedule, clipping, optimiser,
+evaluations and end are its own. Everything random is a pure function of the seed and the step, so a resumed run is the
+run that was not interrupted.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import random
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
+from featherbench.harness.checkpoint import Training, load_checkpoint, save_checkpoint
+from featherbench.harness.cost import peak_bytes
 from featherbench.harness.records import CurvePoint, Precision, Settings
 from featherbench.harness.text import training_batch
-from featherbench.harness.tuned import Tuned
+from featherbench.harness.tuned import Slot, Tuned
+from featherbench.harness.turns import Turns
+from featherbench.methods.base import Anatomy
 
 EncodedPair = tuple[list[int], list[int]]
 """(prompt ids, target ids)"""
 
 
-@dataclass(kw_only=True)
-class Training:
-    """State of a training run; `best` are the weights with the lowest validation loss so far, step 0 included."""
-
-    step: int = 0
-    curve: list[CurvePoint] = field(default_factory=list)
-    best_step: int = 0
-    best_loss: float = math.inf
-    best: dict[str, Tensor] = field(default_factory=dict)
-    tokens: int = 0
-    """Non-padding tokens that went through training steps"""
-    seconds: float = 0.0
-    """In training steps; evaluations are not counted"""
-    earlier_seconds: float = 0.0
-    """Wall time of earlier attempts, up to the checkpoint that this run went on from"""
-    diverged: str | None = None
-
-
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)
 def _epoch_order(seed: int, epoch: int, num_pairs: int) -> list[int]:
     order = list(range(num_pairs))
     random.Random(f"featherbench order {seed} {epoch}").shuffle(order)
@@ -71,95 +57,322 @@ def evaluation_steps(steps: int, evaluations: int) -> set[int]:
     return {0} | {math.ceil(steps * i / evaluations) for i in range(1, evaluations + 1)}
 
 
-def train(
-    tuned: Tuned,
-    pairs: Sequence[EncodedPair],
-    validation: Sequence[EncodedPair],
-    *,
-    learning_rate: float,
-    weight_decay: float,
-    steps: int,
-    settings: Settings,
-    seed: int,
-    precision: Precision,
-    pad: int,
-    micro_batch: int | None = None,
-    checkpoint: Path | None = None,
-    checkpoint_seconds: float = 60.0,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Training:
-    """Train the one slot of `tuned` and leave it with the weights of the lowest validation loss.
+@dataclass(kw_only=True, eq=False)
+class Run:
+    """One trial's training: what it was given and how far it is.
 
-    The loss of a step is the sum over target tokens divided by their number in the whole batch, however the batch is
-    split into micro-batches. With `checkpoint` (a folder) the run continues from what lies there.
+    With `checkpoint` (a folder) it goes on from what lies there.
     """
-    parameters = dict(tuned.slots.named_parameters())
-    optimizer = (
-        torch.optim.AdamW(parameters.values(), lr=learning_rate, weight_decay=weight_decay) if parameters else None
-    )
-    state = (_load(checkpoint, parameters, optimizer) if checkpoint and optimizer else None) or Training()
-    grid = evaluation_steps(steps, settings.evaluations)
-    began = saved = time.monotonic()
-    device = next(tuned.backbone.parameters()).device
 
-    def evaluate() -> None:
-        loss = validation_loss(tuned, validation, pad, precision, settings.batch_size)
-        state.curve.append(CurvePoint(step=state.step, name="validation_loss", value=loss))
-        if loss < state.best_loss:
-            state.best_loss, state.best_step = loss, state.step
-            state.best = {k: p.detach().clone() for k, p in parameters.items()}
+    slot: Slot
+    pairs: Sequence[EncodedPair]
+    validation: Sequence[EncodedPair]
+    learning_rate: float
+    weight_decay: float
+    steps: int
+    settings: Settings
+    seed: int
+    precision: Precision
+    pad: int
+    micro_batch: int | None = None
+    """Pairs a forward pass; None: the whole batch. However a batch is split, its loss is the sum over target tokens
+    divided by their number in the whole batch."""
+    checkpoint: Path | None = None
+    checkpoint_seconds: float = 60.0
+    on_progress: Callable[[int, int], None] = lambda done, total: None
+    state: Training = field(init=False)
+    error: BaseException | None = field(default=None, init=False)
+    """What ended the run early"""
 
-    if state.step == 0 and not state.curve:
-        evaluate()
-    while optimizer and state.step < steps and not state.diverged and not _out_of_patience(state, settings):
-        started = time.monotonic()
-        rate = learning_rate_at(state.step, steps, learning_rate, settings.warmup_steps)
-        chosen = [pairs[i] for i in batch_indices(state.step, settings.batch_size, len(pairs), seed)]
-        targets = sum(len(target) for _, target in chosen)
-        loss = 0.0
-        for start in range(0, len(chosen), micro_batch or len(chosen)):
-            part = chosen[start : start + (micro_batch or len(chosen))]
-            with computing_in(precision, device.type):
-                sums, _ = tuned(training_batch(part, pad, device, tuned.anatomy.decoder_start))
-            (sums.sum() / targets).backward()
-            loss += sums.sum().item() / targets
-        norm = torch.nn.utils.clip_grad_norm_(parameters.values(), settings.clip).item()
+    def __post_init__(self) -> None:
+        self.parameters = dict(self.slot.named_parameters())
+        self._optimizer = (
+            torch.optim.AdamW(self.parameters.values(), lr=self.learning_rate, weight_decay=self.weight_decay)
+            if self.parameters
+            else None
+        )
+        self._began = self._saved = time.monotonic()
+        self._grid = evaluation_steps(self.steps, self.settings.evaluations)
+        self._finished = False
+        loaded = None
+        if self.checkpoint and self._optimizer:
+            loaded = load_checkpoint(self.checkpoint, self.parameters, self._optimizer)
+        self.state = Training() if loaded is None else loaded
+        if loaded:
+            self._end_if_done()
+
+    @property
+    def over(self) -> bool:
+        """True once nothing is left to do and the best weights are in place, or after an error."""
+        return self._finished or self.error is not None
+
+    @property
+    def must_evaluate(self) -> bool:
+        """True at a step of the grid whose validation loss is still to be taken."""
+        taken = next((p.step for p in reversed(self.state.curve) if p.name == "validation_loss"), None)
+        return self.state.step in self._grid and taken != self.state.step and not self.state.diverged
+
+    def joins(self, other: Run) -> bool:
+        """Say whether both can share forward passes: one method and configuration up to its size, nothing unfrozen."""
+        return self._shape() == other._shape() and not self.slot.unfrozen
+
+    def _shape(self) -> tuple[Any, ...]:
+        return (self.slot.shape, self.precision, self.pad, self.settings.batch_size, self.micro_batch)
+
+    def batch(self) -> list[EncodedPair]:
+        """Return the pairs of the next optimiser step."""
+        chosen = batch_indices(self.state.step, self.settings.batch_size, len(self.pairs), self.seed)
+        return [self.pairs[i] for i in chosen]
+
+    def evaluated(self, loss: float) -> None:
+        """Note a validation loss, and keep the weights if it is the lowest so far."""
+        self.state.curve.append(CurvePoint(step=self.state.step, name="validation_loss", value=loss))
+        if loss < self.state.best_loss:
+            self.state.best_loss, self.state.best_step = loss, self.state.step
+            self.state.best = {k: p.detach().clone() for k, p in self.parameters.items()}
+        self._end_if_done()
+
+    def update(self, batch: Sequence[EncodedPair], loss: float, norm: float) -> None:
+        """Take the optimiser step: the gradients are in place and clipped, `norm` is what they had before."""
+        state = self.state
+        rate = learning_rate_at(state.step, self.steps, self.learning_rate, self.settings.warmup_steps)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             state.diverged = f"loss {loss} with gradient norm {norm} at step {state.step + 1}"
-            break
-        for group in optimizer.param_groups:
+            self._end_if_done()
+            return
+        assert self._optimizer is not None
+        for group in self._optimizer.param_groups:
             group["lr"] = rate
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        self._optimizer.step()
+        self.forget_gradients()
         state.step += 1
-        state.seconds += time.monotonic() - started
-        state.tokens += sum(len(prompt) + len(target) for prompt, target in chosen)
+        state.tokens += sum(len(prompt) + len(target) for prompt, target in batch)
         state.curve += [
             CurvePoint(step=state.step, name="train_loss", value=loss),
             CurvePoint(step=state.step, name="gradient_norm", value=norm),
             CurvePoint(step=state.step, name="learning_rate", value=rate),
         ]
-        if state.step in grid:
-            evaluate()
-        on_progress(state.step, steps)
-        if checkpoint and time.monotonic() - saved >= checkpoint_seconds:
-            _save(checkpoint, state, parameters, optimizer, state.earlier_seconds + time.monotonic() - began)
-            saved = time.monotonic()
-    with torch.no_grad():
-        for name, best in state.best.items():
-            parameters[name].copy_(best)
-    state.best = {}  # decoding must not pay for them
-    for parameter in parameters.values():
-        parameter.grad = None
-    return state
+
+    def step_done(self) -> None:
+        """Tell of the step and keep a checkpoint when it is time; after a validation loss that belongs to the step."""
+        self.on_progress(self.state.step, self.steps)
+        if self.checkpoint and self._optimizer and time.monotonic() - self._saved >= self.checkpoint_seconds:
+            seconds = self.state.earlier_seconds + time.monotonic() - self._began
+            save_checkpoint(self.checkpoint, self.state, self.parameters, self._optimizer, seconds)
+            self._saved = time.monotonic()
+
+    def forget_gradients(self) -> None:
+        """Drop all gradients."""
+        for parameter in self.parameters.values():
+            parameter.grad = None
+
+    def _end_if_done(self) -> None:
+        if not (
+            self._optimizer is None or self.state.step >= self.steps or self.state.diverged or self._out_of_patience()
+        ):
+            return
+        with torch.no_grad():
+            for name, best in self.state.best.items():
+                self.parameters[name].copy_(best)
+        self.state.best = {}  # decoding must not pay for them
+        self.forget_gradients()
+        self._finished = True
+
+    def _out_of_patience(self) -> bool:
+        """Say whether the last `patience` evaluations brought no better validation loss."""
+        if self.settings.patience is None:
+            return False
+        later = [p for p in self.state.curve if p.name == "validation_loss" and p.step > self.state.best_step]
+        return len(later) >= self.settings.patience
 
 
-def _out_of_patience(state: Training, settings: Settings) -> bool:
-    """Say whether the last `patience` evaluations brought no better validation loss."""
-    if settings.patience is None:
-        return False
-    later = [p for p in state.curve if p.name == "validation_loss" and p.step > state.best_step]
-    return len(later) >= settings.patience
+class Pack:
+    """The runs of one backbone, taken forward together.
+
+    Each thread that calls `train` takes turns in doing a step for every run of the pack, until its own run is over;
+    so a pack needs no thread of its own, and a run that comes later joins at the next step. Whoever else uses the
+    backbone (decoding, a probe) does so inside `with pack.turns`.
+    """
+
+    def __init__(self, backbone: Any, anatomy: Anatomy, slots: int | None = 1) -> None:
+        """`slots`: most runs that share a step; None: as many as pay (`Growth`)."""
+        self.turns = Turns()
+        self._backbone, self._anatomy = backbone, anatomy
+        memory = torch.cuda.mem_get_info()[1] if backbone.device.type == "cuda" else None
+        self._growth = Growth(most=slots or MOST_SLOTS, limit=slots or 1, memory=memory)
+        self._arriving = threading.Lock()
+        self._waiting: list[Run] = []
+        self._active: list[Run] = []
+        self._tuned: tuple[list[Run], Tuned] | None = None
+
+    def train(self, run: Run) -> Training:
+        """Train a run to its end, side by side with whatever else is in the pack.
+
+        Raises: what went wrong in this run; its companions go on.
+        """
+        with self._arriving:
+            self._waiting.append(run)
+        try:
+            while not run.over:
+                with self.turns:
+                    if not run.over:
+                        self._turn()
+        finally:
+            with self.turns, self._arriving:  # also when this thread is interrupted
+                for runs in (self._waiting, self._active):
+                    if run in runs:
+                        runs.remove(run)
+                self._tuned = None
+        if run.error is not None:
+            raise run.error
+        return run.state
+
+    def _turn(self) -> None:
+        """Take every active run one optimiser step forward, with the evaluations that are due."""
+        with self._arriving:
+            for run in list(self._waiting):
+                if not self._active or (len(self._active) < self._growth.limit and run.joins(self._active[0])):
+                    self._waiting.remove(run)
+                    self._active.append(run)
+        self._evaluate_due()
+        runs = [run for run in self._active if not run.over]
+        self._together(self._step, runs)
+        self._evaluate_due()
+        for run in runs:
+            if not (run.error or run.state.diverged):
+                _guarded(run, run.step_done)
+        self._active = [run for run in self._active if not run.over]
+
+    def _evaluate_due(self) -> None:
+        self._together(self._evaluate, [run for run in self._active if not run.over and run.must_evaluate])
+
+    def _together(self, work: Callable[[list[Run]], None], runs: list[Run]) -> None:
+        """Do work for several runs at once; if that fails, with fewer at a time, so that only a culprit ends.
+
+        Out of memory: half of the runs go on at first, the others later; no run's batch changes.
+        """
+        if not runs:
+            return
+        try:
+            work(runs)
+        except torch.AcceleratorError as error:  # the device is lost to this process
+            for run in runs:
+                run.error = error
+        except Exception as error:
+            for run in runs:
+                run.forget_gradients()
+            if len(runs) == 1:
+                runs[0].error = error
+                return
+            half = len(runs) // 2
+            if isinstance(error, torch.OutOfMemoryError):
+                torch.cuda.empty_cache()
+                self._growth.shrink(half)
+            self._together(work, runs[:half])
+            self._together(work, runs[half:])
+
+    def _tuned_of(self, runs: list[Run]) -> Tuned:
+        """Return the backbone with the runs' slots, kept while the same runs go on."""
+        if self._tuned is None or self._tuned[0] != runs:
+            tuned = Tuned(self._backbone, self._anatomy, [run.slot for run in runs])
+            self._tuned = (runs, tuned.to(self._backbone.device))
+        return self._tuned[1]
+
+    def _evaluate(self, runs: list[Run]) -> None:
+        first = runs[0]
+        losses = validation_losses(
+            self._tuned_of(runs),
+            [run.validation for run in runs],
+            first.pad,
+            first.precision,
+            first.settings.batch_size,
+        )
+        for run, loss in zip(runs, losses, strict=True):
+            run.evaluated(loss)
+
+    def _step(self, runs: list[Run]) -> None:
+        started = time.monotonic()
+        tuned, device = self._tuned_of(runs), self._backbone.device
+        batches = [run.batch() for run in runs]
+        targets = [sum(len(target) for _, target in batch) for batch in batches]
+        divisors = torch.tensor(targets, device=device)
+        losses = [0.0] * len(runs)
+        longest = max(map(len, batches))
+        size = runs[0].micro_batch or longest
+        for start in range(0, longest, size):
+            rows = _rows([batch[start : start + size] for batch in batches], runs[0].pad)
+            with computing_in(runs[0].precision, device.type):
+                sums, _ = tuned(training_batch(rows, runs[0].pad, device, self._anatomy.decoder_start))
+            (sums / divisors).sum().backward()
+            losses = [loss + part / n for loss, part, n in zip(losses, sums.tolist(), targets, strict=True)]
+        norms = torch.stack(
+            [torch.nn.utils.clip_grad_norm_(run.parameters.values(), run.settings.clip) for run in runs]
+        ).tolist()
+        for run, batch, loss, norm in zip(runs, batches, losses, norms, strict=True):
+            _guarded(run, run.update, batch, loss, norm)
+        seconds = time.monotonic() - started
+        for run in runs:
+            run.state.seconds += seconds / len(runs)
+            run.state.shared += len(runs)
+        if self._waiting:
+            self._growth.note(len(runs), seconds, lambda: peak_bytes(device.type))
+
+
+MOST_SLOTS = 32
+"""Runs that share a step at most, where their number is found by trying"""
+TRIED_STEPS = 5
+"""Steps by which a number of slots is judged"""
+GAIN = 1.1
+"""How much faster twice the slots must be, a run, to be kept"""
+
+
+@dataclass
+class Growth:
+    """How many runs share a step: twice as many as long as that pays and memory allows, fewer once it ran out."""
+
+    most: int
+    limit: int
+    memory: int | None = None
+    """Bytes that may be used"""
+    _seconds: list[float] = field(default_factory=list)
+    _last: float = math.inf
+    """Seconds a run and step, with half of the slots"""
+
+    def shrink(self, limit: int) -> None:
+        """Memory ran out: from now on `limit` runs at most."""
+        self.limit = self.most = max(1, limit)
+
+    def note(self, runs: int, seconds: float, peak: Callable[[], int]) -> None:
+        """Hear of a step while more runs wait: how many shared it, its seconds, and the peak of memory in bytes."""
+        if self.limit >= self.most or runs < self.limit:
+            return
+        self._seconds.append(seconds / runs)
+        if len(self._seconds) < TRIED_STEPS:
+            return
+        each = sorted(self._seconds)[TRIED_STEPS // 2]
+        fits = self.memory is None or 2 * peak() < self.memory
+        if fits and each * GAIN < self._last:
+            self.limit, self._last = min(self.most, 2 * self.limit), each
+        else:
+            self.most = self.limit
+        self._seconds.clear()
+
+
+def _guarded(run: Run, work: Callable[..., None], *given: Any) -> None:
+    """Do work for one run; what goes wrong ends that run only."""
+    try:
+        work(*given)
+    except Exception as error:
+        run.error = error
+
+
+def train(tuned: Tuned, pairs: Sequence[EncodedPair], validation: Sequence[EncodedPair], **given: Any) -> Training:
+    """Train the one slot of `tuned` by itself and leave it with the weights of the lowest validation loss.
+
+    given: the other fields of `Run`.
+    """
+    run = Run(slot=tuned.slots[0], pairs=pairs, validation=validation, **given)
+    return Pack(tuned.backbone, tuned.anatomy).train(run)
 
 
 def computing_in(precision: Precision, device: str) -> torch.autocast:
@@ -167,86 +380,32 @@ def computing_in(precision: Precision, device: str) -> torch.autocast:
     return torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
 
 
+def _rows(parts: Sequence[Sequence[EncodedPair]], pad: int) -> list[EncodedPair]:
+    """Return the rows of several slots, equally many a slot: where one has fewer, rows without a target fill up."""
+    most = max(map(len, parts))
+    return [pair for part in parts for pair in (*part, *[([pad], [])] * (most - len(part)))]
+
+
 @torch.no_grad()
+def validation_losses(
+    tuned: Tuned, pairs: Sequence[Sequence[EncodedPair]], pad: int, precision: Precision, batch_size: int
+) -> list[float]:
+    """Return for each slot the mean loss per target token over its pairs, in nats."""
+    device = next(tuned.backbone.parameters()).device
+    ordered = [sorted(each, key=lambda pair: len(pair[0]) + len(pair[1])) for each in pairs]
+    totals, counts = [0.0] * len(ordered), [0] * len(ordered)
+    for start in range(0, max(map(len, ordered)), batch_size):
+        rows = _rows([each[start : start + batch_size] for each in ordered], pad)
+        with computing_in(precision, device.type):
+            found = tuned(training_batch(rows, pad, device, tuned.anatomy.decoder_start))
+        sums, numbers = (t.tolist() for t in found)
+        totals = [total + part for total, part in zip(totals, sums, strict=True)]
+        counts = [count + part for count, part in zip(counts, numbers, strict=True)]
+    return [total / count for total, count in zip(totals, counts, strict=True)]
+
+
 def validation_loss(
     tuned: Tuned, pairs: Sequence[EncodedPair], pad: int, precision: Precision, batch_size: int
 ) -> float:
-    """Return the mean loss per target token over all pairs, in nats."""
-    device = next(tuned.backbone.parameters()).device
-    ordered = sorted(pairs, key=lambda pair: len(pair[0]) + len(pair[1]))
-    total, count = 0.0, 0
-    for start in range(0, len(ordered), batch_size):
-        with computing_in(precision, device.type):
-            sums, counts = tuned(
-                training_batch(ordered[start : start + batch_size], pad, device, tuned.anatomy.decoder_start)
-            )
-        total, count = total + sums.sum().item(), count + int(counts.sum())
-    return total / count
-
-
-def _save(
-    folder: Path, state: Training, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, seconds: float
-) -> None:
-    """Write a checkpoint under its step's name, then point `latest` at it in one atomic step."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"parameter.{k}": p.detach() for k, p in parameters.items()}
-    tensors |= {f"best.{k}": t for k, t in state.best.items()}
-    for name, parameter in parameters.items():
-        tensors |= {f"optimizer.{name}.{key}": t for key, t in optimizer.state[parameter].items()}
-    numbers = {
-        "step": state.step,
-        "curve": [point.model_dump() for point in state.curve],
-        "best_step": state.best_step,
-        "best_loss": state.best_loss,
-        "tokens": state.tokens,
-        "seconds": state.seconds,
-        "earlier_seconds": seconds,
-    }
-    path = folder / f"step{state.step}.safetensors"
-    save_file({k: t.cpu().contiguous() for k, t in tensors.items()}, path, {"state": json.dumps(numbers)})
-    _sync(path)
-    pointer = folder / "latest.tmp"
-    pointer.write_text(path.name)
-    _sync(pointer)
-    os.replace(pointer, folder / "latest")
-    for old in folder.glob("step*.safetensors"):
-        if old != path:
-            old.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file is on the disk, so that a power cut cannot leave a pointer to half a checkpoint."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _load(folder: Path, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> Training | None:
-    """Return the state of the last checkpoint and put weights and optimiser where they were.
-
-    None if there is none, or it cannot be read: then the trial starts afresh.
-    """
-    if not (folder / "latest").exists():
-        return None
-    path = folder / (folder / "latest").read_text()
-    try:
-        tensors = load_file(path)
-        with safe_open(path, "pt") as file:
-            numbers = json.loads(file.metadata()["state"])
-    except (OSError, SafetensorError, ValueError):
-        return None
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(tensors[f"parameter.{name}"])
-            start = f"optimizer.{name}."
-            optimizer.state[parameter] = {
-                key.removeprefix(start): (t if key.endswith(".step") else t.to(parameter.device))
-                for key, t in tensors.items()
-                if key.startswith(start)
-            }
-    best = {
-        k.removeprefix("best."): t.to(parameters[k.removeprefix("best.")].device)
-        for k, t in tensors.items()
-        if k.startswith("best.")
-    }
-    curve = [CurvePoint(**point) for point in numbers.pop("curve")]
-    return Training(**numbers, curve=curve, best=best)
+    """Return the mean loss per target token of the one slot of `tuned`, in nats."""
+    return validation_losses(tuned, [pairs], pad, precision, batch_size)[0]

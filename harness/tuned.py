@@ -61,6 +61,12 @@ class Slot(nn.Module):
             {k.replace(".", "/"): nn.Parameter(v.detach().clone()) for k, v in unfrozen.items()}
         )
 
+    @property
+    def shape(self) -> tuple[str, Any]:
+        """Method and configuration without its size: slots that agree in both can share a pack."""
+        field = self.method.size_field
+        return self.method.name, dataclasses.replace(self.config, **({field: 0} if field else {}))
+
     def stored(self) -> dict[str, Tensor]:
         """Return the collapsed tensors that points read; differentiable."""
         return dict(self.method.stored(self.config, dict(self.trained.items())))
@@ -132,7 +138,7 @@ class Tuned(nn.Module):
         if len(slots) > 1 and first.unfrozen:
             raise ValueError(f"{self.method.name} trains private copies of backbone weights; it cannot share a pack")
         field = self.method.size_field
-        if len({dataclasses.replace(s.config, **({field: 0} if field else {})) for s in slots}) > 1:
+        if any(s.shape != first.shape for s in slots):
             raise ValueError("the configurations of a pack may differ in the size field only")
         sizes = [getattr(s.config, field) if field else 0 for s in slots]
         offsets = [self.method.offset(s.config) for s in slots]
