@@ -406,6 +406,10 @@ def run(
     micro_batch: Annotated[
         int | None, typer.Option(min=1, help="Pairs per forward pass; changes memory, not results")
     ] = None,
+    slots: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials that share training steps; default: one on a CPU, as many as pay on a GPU"),
+    ] = None,
     artifacts: Annotated[
         str | None, typer.Option(help="Folder or fsspec URL for deltas that all nodes reach; default: the run's folder")
     ] = None,
@@ -434,7 +438,7 @@ def run(
         if retry_failed:
             kept.forget_failed(expanded.id)
         sweep = Sweep(plan=expanded, store=kept)
-        engine = Engine(artifacts=artifacts or str(folder), scratch=str(folder), micro_batch=micro_batch)
+        engine = Engine(artifacts=artifacts or str(folder), scratch=str(folder), micro_batch=micro_batch, slots=slots)
         with Board(sweep, quiet=as_json) as board:
             ran = run_plan(
                 sweep,

@@ -219,8 +219,11 @@ class Cost(Record):
     train_flops: float
     decode_flops: float
     train_peak_bytes: int
+    """0 where it was not measured: a pack's peak is nobody's own"""
     decode_peak_bytes: int
     device: str
+    pack: float = 1.0
+    """Trials that shared a training step, mean over steps; `train_seconds` is this trial's share of them"""
 
 
 class Result(Record):

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from featherbench.harness import data
+from featherbench.harness.backbones import anatomy
 from featherbench.harness.plan import CellPlan, Plan, place_of
-from featherbench.harness.records import Phase, Result, Trial
+from featherbench.harness.records import Phase, Result, Trial, content_hash
 from featherbench.harness.schedule import Hooks, Pool
 from featherbench.harness.search import Search
 from featherbench.harness.store import Store
+from featherbench.methods import METHODS
 from featherbench.tasks import TASKS
 
 
@@ -47,11 +49,13 @@ class Sweep:
         ]
         self.store.add_items(trial.task, trial.task_version, trial.evaluate.name, rows)
 
-    def next_trial(self) -> Trial | None:
-        """Return a trial that can start now, its place recorded; None if none is ready."""
+    def next_trial(self, fits: Callable[[Trial], bool] = lambda trial: True) -> Trial | None:
+        """Return a trial of those that fit which can start now, its place recorded; None if none is ready."""
         for cell, phase, number, trial in self._ready():
             if trial.id in self.status or trial.id in self._started:
                 self.store.add_place(place_of(cell, phase, number), trial)
+                continue
+            if not fits(trial):
                 continue
             for subset in (trial.train, trial.validation, trial.evaluate):
                 self.store.add_index_list(subset.sha256, data.checked_indices(trial.task, subset))
@@ -138,6 +142,19 @@ class Sweep:
         return cell.trial("search", number, search.configuration(configuration_number))
 
 
+def company(trial: Trial) -> str | None:
+    """Return what trials that may share a pack have in common: all but size, rates, seed, steps and which pairs.
+
+    None for a method that trains weights of the backbone.
+    """
+    method = METHODS.get(trial.method)
+    if method is None or method.unfrozen(anatomy(trial.backbone), method.config(**trial.config)):
+        return None
+    config = {k: v for k, v in trial.config.items() if k != method.size_field}
+    batch = trial.settings.batch_size
+    return content_hash([trial.backbone_sha256, trial.precision, trial.task, trial.method, config, batch])
+
+
 def run_plan(
     sweep: Sweep,
     pool: Callable[[], Pool],
@@ -163,7 +180,8 @@ def run_plan(
     with pool() as workers:
         workers.run(
             Hooks(
-                next_trial=lambda: waiting.pop() if waiting else sweep.next_trial(),
+                next_trial=lambda fits: waiting.pop() if waiting else sweep.next_trial(fits),
+                company=company,
                 started=lambda trial: sweep.store.begin_attempt(trial.id),
                 died=lambda trial, attempt, why: sweep.store.end_attempt(trial.id, attempt, why),
                 finished=finished,

@@ -1,7 +1,7 @@
 """Ray places trials on persistent workers; Ray is a stateless executor, the store remembers.
 
-A worker is an actor that keeps its backbone loaded. One that dies is replaced and its trial runs again, at most
-MAX_ATTEMPTS times.
+A worker is an actor that keeps its backbone loaded. It has seats, for trials that keep each other company in a pack.
+One that dies is replaced and its trials run again, from then on each by itself, at most MAX_ATTEMPTS times.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any
 from featherbench.harness.records import Result, Trial
 
 MAX_ATTEMPTS = 3
+MOST_SLOTS = 32
+"""Trials of a pack at most, where their number is found by trying"""
 POLL_SECONDS = 0.5
 KNOCK_SECONDS = 5.0
 
@@ -38,16 +40,30 @@ class Job:
     """A trial on its way through the workers."""
 
     trial: Trial
+    company: str | None
+    """Trials of one company may share a worker; None: this one is alone"""
     deaths: int = 0
+    """How often its worker died while it was alone there"""
     attempt: int = 0
+
+
+@dataclass
+class Seats:
+    """A worker and what runs there."""
+
+    worker: Any
+    jobs: dict[Any, Job] = field(default_factory=dict)
+    """Running reference -> job"""
 
 
 @dataclass
 class Hooks:
     """What the driver wants to hear."""
 
-    next_trial: Callable[[], Trial | None]
-    """The next trial to run, or None if none is ready now"""
+    next_trial: Callable[[Callable[[Trial], bool]], Trial | None]
+    """The next trial of those that fit, or None if none is ready now"""
+    company: Callable[[Trial], str | None]
+    """Which trials may share a worker with this one; None: it must be alone"""
     started: Callable[[Trial], int]
     """A trial starts; returns its attempt number"""
     died: Callable[[Trial, int, str], None]
@@ -61,7 +77,7 @@ def _worker_class() -> Any:
     import ray
 
     class Worker:
-        """Runs one trial at a time; a second thread answers questions about its progress."""
+        """Runs trials, each in a thread of its own; one more thread answers questions about their progress."""
 
         def __init__(self, engine: Any, threads: int) -> None:
             import logging
@@ -73,24 +89,28 @@ def _worker_class() -> Any:
             transformers.logging.set_verbosity_error()
             transformers.logging.disable_progress_bar()
             logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
-            self._engine, self._at = engine, ("starting", 0, 1)
+            self._engine = engine
+            self._at: dict[str, tuple[str, int, int]] = {}
 
-        def run(self, trial: str) -> str:
+        def run(self, text: str) -> str:
             import torch
 
             from featherbench.harness.worker import run_trial
 
+            trial = Trial.model_validate_json(text)
+
+            def note(stage: str, done: int, total: int) -> None:
+                self._at[trial.id] = (stage, done, total)
+
             try:
-                result = run_trial(Trial.model_validate_json(trial), self._engine, self._note)
+                result = run_trial(trial, self._engine, note)
             except torch.AcceleratorError:
                 os._exit(1)  # after such an error every further call on the device fails
+            self._at.pop(trial.id, None)
             return result.model_dump_json()
 
-        def _note(self, stage: str, done: int, total: int) -> None:
-            self._at = (stage, done, total)
-
-        def progress(self) -> tuple[str, int, int]:
-            return self._at
+        def progress(self) -> dict[str, tuple[str, int, int]]:
+            return dict(self._at)
 
     return ray.remote(Worker)
 
@@ -103,8 +123,6 @@ class Pool:
     address: str | None = None
     num_workers: int | None = None
     """Default: one per GPU, or one on a machine without"""
-    _actors: dict[Any, Job] = field(default_factory=dict)
-    """Running reference -> job"""
 
     def __enter__(self) -> Pool:
         import ray
@@ -154,8 +172,10 @@ class Pool:
         threads = max(1, cpus // count)
         per_gpu = math.ceil(count / gpus) if gpus else 0
         options = {"num_gpus": 1 / per_gpu, "num_cpus": 1} if gpus else {"num_cpus": threads}
+        slots = self.engine.slots or (MOST_SLOTS if gpus else 1)
+        self._seats = 1 if slots == 1 else 2 * slots  # the others load, decode and score while a pack trains
         self._threads, self._options, self._class = threads, options, _worker_class()
-        self._idle = [self._new_worker() for _ in range(count)]
+        self._workers = [Seats(self._new_worker()) for _ in range(count)]
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -164,72 +184,100 @@ class Pool:
         ray.shutdown()
 
     def _new_worker(self) -> Any:
-        return self._class.options(**self._options, max_concurrency=2, max_restarts=0).remote(
+        return self._class.options(**self._options, max_concurrency=self._seats + 1, max_restarts=0).remote(
             self.engine, self._threads
         )
 
     def run(self, hooks: Hooks) -> None:
         """Run trials until none is ready and none is running."""
         import ray
-        from ray.exceptions import (
-            ActorDiedError,
-            ActorUnavailableError,
-            OutOfMemoryError,
-            RayTaskError,
-            WorkerCrashedError,
-        )
-
-        deaths = (ActorDiedError, ActorUnavailableError, OutOfMemoryError, WorkerCrashedError)
+        from ray.exceptions import RayTaskError
 
         again: list[Job] = []
-        workers: dict[Any, Any] = {}
         while True:
-            while self._idle:
-                trial = None if again else hooks.next_trial()
-                job = again.pop() if again else Job(trial) if trial else None
-                if job is None:
-                    break
-                job.attempt = hooks.started(job.trial)
-                worker = self._idle.pop()
-                reference = worker.run.remote(job.trial.model_dump_json())
-                self._actors[reference], workers[reference] = job, worker
-            if not self._actors:
+            self._seat(hooks, again)
+            running = {reference: seats for seats in self._workers for reference in seats.jobs}
+            if not running:
                 return
-            done, _ = ray.wait(list(self._actors), timeout=POLL_SECONDS)
+            done, _ = ray.wait(list(running), timeout=POLL_SECONDS)
             for reference in done:
-                job, worker = self._actors.pop(reference), workers.pop(reference)
+                seats = running[reference]
+                if reference not in seats.jobs:
+                    continue  # its worker died, which was told by another trial of it
                 try:
                     result = Result.model_validate_json(ray.get(reference))
-                except deaths as error:
-                    job.deaths += 1
-                    ray.kill(worker)
-                    self._idle.append(self._new_worker())
-                    hooks.died(job.trial, job.attempt, "worker died")
-                    if job.deaths < MAX_ATTEMPTS:
-                        again.append(job)
-                    else:
-                        cause = f"its worker died {job.deaths} times; given up. Last: {str(error).splitlines()[0]}"
-                        hooks.finished(Result(trial_id=job.trial.id, status="failed", cause=cause), job.attempt)
+                except _deaths() as error:
+                    again += self._bury(seats, error, hooks)
                     continue
                 except RayTaskError as error:
-                    result = Result(trial_id=job.trial.id, status="failed", cause=f"{type(error).__name__}: {error}")
-                self._idle.append(worker)
-                hooks.finished(result, job.attempt)
-            hooks.progress(self._progress(workers))
+                    cause = f"{type(error).__name__}: {error}"
+                    result = Result(trial_id=seats.jobs[reference].trial.id, status="failed", cause=cause)
+                hooks.finished(result, seats.jobs.pop(reference).attempt)
+            hooks.progress(self._progress())
 
-    def _progress(self, workers: dict[Any, Any]) -> dict[str, tuple[str, int, int]]:
+    def _seat(self, hooks: Hooks, again: list[Job]) -> None:
+        """Start what can start now, first on the workers with the fewest trials."""
+        waiting = list(self._workers)
+        while waiting:
+            seats = min(waiting, key=lambda seats: len(seats.jobs))
+            job = self._job_for(seats, hooks, again)
+            if job is None:
+                waiting.remove(seats)
+                continue
+            job.attempt = hooks.started(job.trial)
+            seats.jobs[seats.worker.run.remote(job.trial.model_dump_json())] = job
+
+    def _job_for(self, seats: Seats, hooks: Hooks, again: list[Job]) -> Job | None:
+        if not seats.jobs:
+            if again:
+                return again.pop()
+            trial = hooks.next_trial(lambda trial: True)
+        else:
+            company = next(iter(seats.jobs.values())).company
+            if company is None or len(seats.jobs) >= self._seats:
+                return None
+            trial = hooks.next_trial(lambda trial: hooks.company(trial) == company)
+        return Job(trial, hooks.company(trial)) if trial else None
+
+    def _bury(self, seats: Seats, error: Exception, hooks: Hooks) -> list[Job]:
+        """Replace a dead worker and return its jobs that are to run again, each alone: one of them may be the cause."""
         import ray
 
-        asked = {reference: worker.progress.remote() for reference, worker in workers.items()}
-        ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=POLL_SECONDS) if asked else ([], [])
-        found = {}
-        for reference, answer in asked.items():
-            if answer in ready:
-                try:
-                    found[self._actors[reference].trial.id] = ray.get(answer)
-                except ray.exceptions.RayError:
-                    pass  # the worker is gone; run() finds out by its trial
+        ray.kill(seats.worker)
+        lost, seats.jobs = list(seats.jobs.values()), {}
+        seats.worker = self._new_worker()
+        again = []
+        for job in lost:
+            hooks.died(job.trial, job.attempt, "worker died")
+            job.deaths += len(lost) == 1
+            job.company = None
+            if job.deaths < MAX_ATTEMPTS:
+                again.append(job)
+            else:
+                cause = f"its worker died {job.deaths} times; given up. Last: {str(error).splitlines()[0]}"
+                hooks.finished(Result(trial_id=job.trial.id, status="failed", cause=cause), job.attempt)
+        return again
+
+    def _progress(self) -> dict[str, tuple[str, int, int]]:
+        """Return trial id -> (stage, done, total) of all that runs."""
+        import ray
+
+        busy = [seats for seats in self._workers if seats.jobs]
+        asked = [seats.worker.progress.remote() for seats in busy]
+        ready, _ = ray.wait(asked, num_returns=len(asked), timeout=POLL_SECONDS) if asked else ([], [])
+        found: dict[str, tuple[str, int, int]] = {}
+        for answer in ready:
+            try:
+                found |= ray.get(answer)
+            except ray.exceptions.RayError:
+                pass  # the worker is gone; run() finds out by its trials
         return found
+
+
+def _deaths() -> tuple[type[Exception], ...]:
+    from ray.exceptions import ActorDiedError, ActorUnavailableError, OutOfMemoryError, WorkerCrashedError
+
+    return ActorDiedError, ActorUnavailableError, OutOfMemoryError, WorkerCrashedError
 
 
 def _knock(address: str) -> None:

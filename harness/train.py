@@ -23,6 +23,7 @@ import torch
 from featherbench.harness.checkpoint import Training, load_checkpoint, save_checkpoint
 from featherbench.harness.cost import peak_bytes
 from featherbench.harness.records import CurvePoint, Precision, Settings
+from featherbench.harness.schedule import MOST_SLOTS
 from featherbench.harness.text import training_batch
 from featherbench.harness.tuned import Slot, Tuned
 from featherbench.harness.turns import Turns
@@ -318,8 +319,6 @@ class Pack:
             self._growth.note(len(runs), seconds, lambda: peak_bytes(device.type))
 
 
-MOST_SLOTS = 32
-"""Runs that share a step at most, where their number is found by trying"""
 TRIED_STEPS = 5
 """Steps by which a number of slots is judged"""
 GAIN = 1.1

@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import subprocess
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from featherbench.harness.deltas import DeltaError, delta_bytes, keep_delta
 from featherbench.harness.records import Cost, Prediction, Result, Trial
 from featherbench.harness.score import score
 from featherbench.harness.text import Encoder, decoding_batch
-from featherbench.harness.train import train
+from featherbench.harness.train import Pack, Run
 from featherbench.harness.tuned import CollapsedSlot, Slot, Tuned, new_slot
 from featherbench.methods import METHODS, UNTUNED
 from featherbench.methods.base import Method
@@ -54,6 +55,8 @@ class Engine:
     micro_batch: int | None = None
     """Pairs per forward pass; None: the whole batch"""
     decode_batch: int = 16
+    slots: int | None = None
+    """Trials that share training steps; None: one on a CPU, on a GPU as many as pay"""
     checkpoint_seconds: float = 60.0
 
 
@@ -95,18 +98,26 @@ class WordsProbe:
         return table[torch.tensor(self._fitted(length), device=table.device)].float().cpu()
 
 
-_loaded: dict[tuple[str, str, str], backbones.Backbone] = {}
+_loaded: dict[tuple[str, str, str], tuple[backbones.Backbone, Pack]] = {}
+_loading = threading.Lock()
 
 
-def backbone_for(trial: Trial, device: str) -> backbones.Backbone:
-    """Return the trial's backbone, kept loaded until another one is needed."""
+def backbone_for(trial: Trial, device: str, slots: int | None = 1) -> tuple[backbones.Backbone, Pack]:
+    """Return the trial's backbone and its pack, kept loaded until another backbone is needed."""
     key = (trial.backbone, trial.precision, device)
-    if key not in _loaded:
+    with _loading:
+        if key not in _loaded:
+            _loaded.clear()
+            if backbones.fingerprint(trial.backbone) != trial.backbone_sha256:
+                raise backbones.BackboneError(f"{trial.backbone} here is not the planned one (another sha256).")
+            backbone = backbones.load(trial.backbone, DTYPES[trial.precision], device)
+            _loaded[key] = backbone, Pack(backbone.model, backbone.anatomy, slots)
+        return _loaded[key]
+
+
+def _unload() -> None:
+    with _loading:
         _loaded.clear()
-        if backbones.fingerprint(trial.backbone) != trial.backbone_sha256:
-            raise backbones.BackboneError(f"{trial.backbone} here is not the planned one (another sha256).")
-        _loaded[key] = backbones.load(trial.backbone, DTYPES[trial.precision], device)
-    return _loaded[key]
 
 
 def _give_up(model: Any, names: set[str]) -> None:
@@ -114,7 +125,7 @@ def _give_up(model: Any, names: set[str]) -> None:
 
     The model is spent afterwards: the next trial loads a fresh one.
     """
-    _loaded.clear()
+    _unload()
     for name, parameter in model.named_parameters():
         if name in names:
             parameter.data = parameter.data.new_empty(0)
@@ -136,7 +147,7 @@ def run_trial(trial: Trial, engine: Engine, on_progress: Progress = lambda stage
     try:
         return _run(trial, engine, on_progress)
     except torch.OutOfMemoryError as error:
-        _loaded.clear()
+        _unload()
         torch.cuda.empty_cache()
         return Result(trial_id=trial.id, status="failed", cause=f"out of memory: {error}", provenance=provenance())
     except torch.AcceleratorError:
@@ -156,14 +167,14 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
     data.check_content(trial)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     on_progress("loading", 0, 1)
-    backbone = backbone_for(trial, device)
+    backbone, pack = backbone_for(trial, device, engine.slots or (1 if device == "cpu" else None))
     started = time.monotonic()
     method, config, encoder = method_of(trial.method), config_of(trial), encoder_for(trial, backbone)
     if reason := method.refuses(backbone.anatomy, config):
         raise ValueError(f"{method.name} refuses: {reason}")
     probe = WordsProbe(backbone, trial.words) if trial.words_as == "init" else None
-    slot = new_slot(method, config, backbone.anatomy, backbone.model, trial.seed, probe)
-    tuned = Tuned(backbone.model, backbone.anatomy, [slot]).to(device)
+    with pack.turns:
+        slot = new_slot(method, config, backbone.anatomy, backbone.model, trial.seed, probe)
     if private := slot.weights():
         _give_up(backbone.model, set(private))
 
@@ -172,11 +183,10 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
 
     train_pairs = encoded(data.pairs(trial.task, trial.train))
     folder = Path(engine.scratch) / "checkpoints" / trial.id
-    reset_peak(device)
-    training = train(
-        tuned,
-        train_pairs,
-        encoded(data.pairs(trial.task, trial.validation)),
+    run = Run(
+        slot=slot,
+        pairs=train_pairs,
+        validation=encoded(data.pairs(trial.task, trial.validation)),
         learning_rate=trial.learning_rate,
         weight_decay=trial.weight_decay,
         steps=trial.steps,
@@ -189,12 +199,18 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         checkpoint_seconds=engine.checkpoint_seconds,
         on_progress=lambda done, total: on_progress("training", done, total),
     )
-    train_peak = peak_bytes(device)
     reset_peak(device)
-    decode_started = time.monotonic()
-    predictions = decode_items(trial, engine, tuned, encoder, on_progress)
-    decode_seconds = time.monotonic() - decode_started
-    decode_peak = peak_bytes(device)
+    training = pack.train(run)
+    train_peak = peak_bytes(device)
+    on_progress("decoding", 0, 1)
+    with pack.turns:
+        reset_peak(device)
+        decode_started = time.monotonic()
+        tuned = Tuned(backbone.model, backbone.anatomy, [slot]).to(device)
+        predictions = decode_items(trial, engine, tuned, encoder, on_progress)
+        decode_seconds = time.monotonic() - decode_started
+        decode_peak = peak_bytes(device)
+    alone = training.shared == training.step  # the peak of a pack is nobody's own
     delta = slot.delta() if trial.method != UNTUNED.name else {}
     about = {"trial": trial.id, "method": trial.method, "config": trial.config}
     blob = save_tensors(delta, {"featherbench": json.dumps(about)})  # one entry: several have no fixed order
@@ -221,8 +237,9 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         tokens_per_second=training.tokens / training.seconds if training.seconds else 0.0,
         train_flops=training.tokens * flops_per_token,
         decode_flops=decode_flops(backbone.anatomy, prompts, outputs, extra, trial.decoding.beams),
-        train_peak_bytes=train_peak,
-        decode_peak_bytes=decode_peak,
+        train_peak_bytes=train_peak if alone else 0,
+        decode_peak_bytes=decode_peak if alone else 0,
+        pack=training.shared / training.step if training.step else 1.0,
         device=_device_name(device),
     )
     scores = score(trial.task, predictions, evaluated)
@@ -263,7 +280,7 @@ def decode_items(
 
 def tuned_from_delta(trial: Trial, artifacts: str, path: str | None, sha256: str | None) -> tuple[Tuned, Encoder]:
     """Return the tuned model of a finished trial and its linearisation."""
-    backbone = backbone_for(trial, "cuda" if torch.cuda.is_available() else "cpu")
+    backbone, _ = backbone_for(trial, "cuda" if torch.cuda.is_available() else "cpu")
     if path is None and trial.method != UNTUNED.name:
         raise DeltaError(f"trial {trial.id} kept no delta.")
     if path is None:

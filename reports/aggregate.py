@@ -307,6 +307,8 @@ def cost_value(name: str, cost: Cost) -> Quantity:
     if name in ("tokens_per_second", "train_peak_bytes") and cost.train_tokens == 0:
         return Quantity(value=None, note="no training")
     value = COSTS[name](cost)
+    if name.endswith("peak_bytes") and cost.pack > 1:
+        return Quantity(value=None, note=f"trained in a pack of {cost.pack:.3g}")
     if not math.isfinite(value) or (name.endswith("peak_bytes") and value == 0):
         return Quantity(value=None, note="not measured")
     return Quantity(value=value)

@@ -200,7 +200,7 @@ def test_a_failing_trial_is_a_result_with_its_cause(
     def fail(*args: Any, **kwargs: Any) -> None:
         raise error
 
-    monkeypatch.setattr(worker, "train", fail)
+    monkeypatch.setattr(worker.Pack, "train", fail)
     trial = expand(plan_text(tiny_llama)).cells[1].base
     result = run_trial(trial, Engine(artifacts=str(tmp_path), scratch=str(tmp_path)))
     assert result.status == "failed" and result.cause is not None and result.cause.startswith(cause)
@@ -239,3 +239,61 @@ def test_a_trial_never_sees_what_an_earlier_one_tuned(tiny_llama: str, tmp_path:
     assert run_trial(trials["full_ft"], engine).status == "ok"
     after = run_trial(trials["prefix"], engine)
     assert (after.delta_sha256, after.predictions) == (alone.delta_sha256, alone.predictions)
+
+
+PACKED = """
+protocol: 1
+name: packed
+backbones: [{backbone}]
+tasks: [places]
+sizes: [20, 30]
+methods: [prefix, adapter, ft_top2]
+training: {{steps: {steps}, batch_size: 4, evaluations: 2}}
+test: 6
+decoding: {{beams: 2, max_new_tokens: 8}}
+final: {{seeds: 3}}
+precision: float64
+"""
+
+
+def run_packed(plan: Any, folder: Path, slots: int, **hooks: Any) -> Store:
+    folder.mkdir()
+    kept = Store(f"sqlite:///{folder / 'store.sqlite'}")
+    engine = Engine(artifacts=str(folder), scratch=str(folder), slots=slots)
+    run_plan(Sweep(plan=plan, store=kept), lambda: Pool(engine=engine, num_workers=1), **hooks)
+    return kept
+
+
+def test_a_packed_sweep_stores_what_a_plain_one_stores(tiny_llama: str, tmp_path: Path) -> None:
+    """Over both sizes and all seeds, trials of a method keep each other company; texts and scores do not change."""
+    plan = expand(PACKED.format(backbone=tiny_llama, steps=6))
+    plain, packed = (run_packed(plan, tmp_path / str(n), n) for n in (1, 3))
+    found, expected = contents(packed), contents(plain)
+    for name in ("scores", "predictions", "places"):
+        assert found[name] == expected[name], name
+    for a, b in zip(found["curves"], expected["curves"], strict=True):
+        assert (a["trial"], a["name"], a["step"]) == (b["trial"], b["name"], b["step"])
+        assert a["value"] == pytest.approx(b["value"], rel=1e-9)
+    shared = {row["id"]: json.loads(row["cost"])["pack"] for row in packed.rows(sa.select(tables.trials))}
+    methods = {c.trial("final", n, {}).id: c.base.method for c in plan.cells for n in range(c.num_final)}
+    assert max(shared[t] for t in shared if methods[t] in ("prefix", "adapter")) > 1.5
+    assert all(shared[t] == 1.0 for t in shared if methods[t] in ("ft_top2", "untuned"))
+
+
+def test_a_trial_that_kills_its_worker_takes_no_companion_along(tiny_llama: str, tmp_path: Path) -> None:
+    """After a death every trial of the worker runs alone: the culprit is given up, the others finish."""
+    plan = expand(PACKED.format(backbone=tiny_llama, steps=40))
+    cell = next(c for c in plan.cells if c.base.method == "prefix")
+    poison = cell.trial("final", 0, {}).id
+
+    def kill_where_poison_runs(running: dict[str, tuple[str, int, int]]) -> None:
+        if poison in running:
+            for process in psutil.Process().children(recursive=True):
+                if process.is_running() and process.name().startswith("ray::Worker"):
+                    process.kill()
+
+    kept = run_packed(plan, tmp_path / "poisoned", 3, on_progress=kill_where_poison_runs)
+    tried = attempts(kept)
+    assert tried.pop(poison)[-1] == "failed" and f"died {MAX_ATTEMPTS} times" in kept.trial(poison)["cause"]
+    assert {outcomes[-1] for outcomes in tried.values()} == {"ok"}
+    assert any(outcomes == ["worker died", "ok"] for outcomes in tried.values()), "nobody kept it company"
