@@ -20,12 +20,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from featherbench.harness.frozen import Batches, Cache
 from featherbench.harness.records import CurvePoint, Precision, Settings
-from featherbench.harness.text import training_batch
+from featherbench.harness.text import EncodedPair
 from featherbench.harness.tuned import Tuned
-
-EncodedPair = tuple[list[int], list[int]]
-"""(prompt ids, target ids)"""
 
 
 @dataclass(kw_only=True)
@@ -71,6 +69,14 @@ def evaluation_steps(steps: int, evaluations: int) -> set[int]:
     return {0} | {math.ceil(steps * i / evaluations) for i in range(1, evaluations + 1)}
 
 
+def parts_of(batch: Sequence[EncodedPair], micro_batch: int | None) -> list[Sequence[EncodedPair]]:
+    """Split a batch into micro-batches of like lengths, so that little is padded; its loss is a sum, whatever the order."""
+    if micro_batch is None:
+        return [batch]
+    ordered = sorted(batch, key=lambda pair: len(pair[0]) + len(pair[1]))
+    return [ordered[start : start + micro_batch] for start in range(0, len(ordered), micro_batch)]
+
+
 def train(
     tuned: Tuned,
     pairs: Sequence[EncodedPair],
@@ -84,6 +90,7 @@ def train(
     precision: Precision,
     pad: int,
     micro_batch: int | None = None,
+    cache: Cache | None = None,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 60.0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -91,7 +98,8 @@ def train(
     """Train the one slot of `tuned` and leave it with the weights of the lowest validation loss.
 
     The loss of a step is the sum over target tokens divided by their number in the whole batch, however the batch is
-    split into micro-batches. With `checkpoint` (a folder) the run continues from what lies there.
+    split into micro-batches. With `checkpoint` (a folder) the run continues from what lies there. With `cache`, work
+    that no step changes is done once; what this run computes of it for its own steps counts in its seconds.
     """
     parameters = dict(tuned.slots.named_parameters())
     optimizer = (
@@ -101,9 +109,15 @@ def train(
     grid = evaluation_steps(steps, settings.evaluations)
     began = saved = time.monotonic()
     device = next(tuned.backbone.parameters()).device
+    batches = Batches(tuned, pad, precision, cache)
+    batches.prepare(validation)
+    started = time.monotonic()
+    ahead = {i for step in range(state.step, steps) for i in batch_indices(step, settings.batch_size, len(pairs), seed)}
+    batches.prepare([pairs[i] for i in sorted(ahead)])
+    state.seconds += time.monotonic() - started
 
     def evaluate() -> None:
-        loss = validation_loss(tuned, validation, pad, precision, settings.batch_size)
+        loss = validation_loss(tuned, validation, pad, precision, settings.batch_size, batches)
         state.curve.append(CurvePoint(step=state.step, name="validation_loss", value=loss))
         if loss < state.best_loss:
             state.best_loss, state.best_step = loss, state.step
@@ -117,10 +131,9 @@ def train(
         chosen = [pairs[i] for i in batch_indices(state.step, settings.batch_size, len(pairs), seed)]
         targets = sum(len(target) for _, target in chosen)
         loss = 0.0
-        for start in range(0, len(chosen), micro_batch or len(chosen)):
-            part = chosen[start : start + (micro_batch or len(chosen))]
+        for part in parts_of(chosen, micro_batch):
             with computing_in(precision, device.type):
-                sums, _ = tuned(training_batch(part, pad, device, tuned.anatomy.decoder_start))
+                sums, _ = tuned(batches(part))
             (sums.sum() / targets).backward()
             loss += sums.sum().item() / targets
         norm = torch.nn.utils.clip_grad_norm_(parameters.values(), settings.clip).item()
@@ -169,17 +182,26 @@ def computing_in(precision: Precision, device: str) -> torch.autocast:
 
 @torch.no_grad()
 def validation_loss(
-    tuned: Tuned, pairs: Sequence[EncodedPair], pad: int, precision: Precision, batch_size: int
+    tuned: Tuned,
+    pairs: Sequence[EncodedPair],
+    pad: int,
+    precision: Precision,
+    batch_size: int,
+    batches: Batches | None = None,
 ) -> float:
-    """Return the mean loss per target token over all pairs, in nats."""
+    """Return the mean loss per target token over all pairs, in nats; references of one prompt share its work."""
     device = next(tuned.backbone.parameters()).device
-    ordered = sorted(pairs, key=lambda pair: len(pair[0]) + len(pair[1]))
+    batches = batches or Batches(tuned, pad, precision)
+    references = len(pairs) > len({tuple(prompt) for prompt, _ in pairs})
+    if references:
+        ordered = sorted(pairs, key=lambda pair: (len(pair[0]), pair[0], len(pair[1])))
+    else:
+        ordered = sorted(pairs, key=lambda pair: len(pair[0]) + len(pair[1]))
     total, count = 0.0, 0
     for start in range(0, len(ordered), batch_size):
+        batch = batches(ordered[start : start + batch_size], share_sources=True)
         with computing_in(precision, device.type):
-            sums, counts = tuned(
-                training_batch(ordered[start : start + batch_size], pad, device, tuned.anatomy.decoder_start)
-            )
+            sums, counts = tuned(batch)
         total, count = total + sums.sum().item(), count + int(counts.sum())
     return total / count
 

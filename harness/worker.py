@@ -27,6 +27,7 @@ from featherbench.harness.cost import decode_flops, keys_in_front, peak_bytes, r
 from featherbench.harness.counts import count
 from featherbench.harness.decode import decode
 from featherbench.harness.deltas import DeltaError, delta_bytes, keep_delta
+from featherbench.harness.frozen import Cache, constant_work
 from featherbench.harness.records import Cost, Prediction, Result, Trial
 from featherbench.harness.score import score
 from featherbench.harness.text import Encoder, decoding_batch
@@ -55,6 +56,10 @@ class Engine:
     """Pairs per forward pass; None: the whole batch"""
     decode_batch: int = 16
     checkpoint_seconds: float = 60.0
+    cache_memory_bytes: int = 1 << 30
+    """Most that a worker keeps of frozen work in memory; 0 here and for the disk keeps none"""
+    cache_disk_bytes: int = 4 << 30
+    """Most that the workers of a machine together keep of frozen work under `scratch`"""
 
 
 def method_of(name: str) -> Method:
@@ -107,6 +112,23 @@ def backbone_for(trial: Trial, device: str) -> backbones.Backbone:
             raise backbones.BackboneError(f"{trial.backbone} here is not the planned one (another sha256).")
         _loaded[key] = backbones.load(trial.backbone, DTYPES[trial.precision], device)
     return _loaded[key]
+
+
+_kept: list[tuple[tuple[str, Engine], Cache]] = []
+
+
+def cache_for(trial: Trial, engine: Engine) -> Cache:
+    """Return this process' cache of frozen work, kept until another backbone is needed; its files stay for all."""
+    key = (trial.backbone_sha256, engine)
+    if not _kept or _kept[0][0] != key:
+        cache = Cache(
+            backbone_sha256=trial.backbone_sha256,
+            memory_bytes=engine.cache_memory_bytes,
+            folder=Path(engine.scratch) / "frozen",
+            disk_bytes=engine.cache_disk_bytes,
+        )
+        _kept[:] = [(key, cache)]
+    return _kept[0][1]
 
 
 def _give_up(model: Any, names: set[str]) -> None:
@@ -185,6 +207,7 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         precision=trial.precision,
         pad=backbone.end,
         micro_batch=engine.micro_batch,
+        cache=cache_for(trial, engine),
         checkpoint=folder,
         checkpoint_seconds=engine.checkpoint_seconds,
         on_progress=lambda done, total: on_progress("training", done, total),
@@ -240,6 +263,7 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         delta_sha256=hashlib.sha256(blob).hexdigest() if kept else None,
         provenance={
             **provenance(),
+            "frozen_work": str(constant_work(tuned)),
             "seen_in_pretraining": backbones.pretraining(trial.backbone).get("seen_tasks", {}).get(trial.task),
         },
     )
