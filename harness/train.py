@@ -42,6 +42,8 @@ class Training:
     earlier_seconds: float = 0.0
     """Wall time of earlier attempts, up to the checkpoint that this run went on from"""
     diverged: str | None = None
+    frozen_work: str = ""
+    """What was computed once for all steps, or why nothing was"""
 
 
 @lru_cache(maxsize=4)
@@ -110,6 +112,7 @@ def train(
     began = saved = time.monotonic()
     device = next(tuned.backbone.parameters()).device
     batches = Batches(tuned, pad, precision, cache)
+    state.frozen_work = str(batches.constant)
     batches.prepare(validation)
     started = time.monotonic()
     ahead = {i for step in range(state.step, steps) for i in batch_indices(step, settings.batch_size, len(pairs), seed)}

@@ -27,7 +27,7 @@ from featherbench.harness.cost import decode_flops, keys_in_front, peak_bytes, r
 from featherbench.harness.counts import count
 from featherbench.harness.decode import decode
 from featherbench.harness.deltas import DeltaError, delta_bytes, keep_delta
-from featherbench.harness.frozen import Cache, constant_work
+from featherbench.harness.frozen import Cache
 from featherbench.harness.records import Cost, Prediction, Result, Trial
 from featherbench.harness.score import score
 from featherbench.harness.text import Encoder, decoding_batch
@@ -263,7 +263,7 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         delta_sha256=hashlib.sha256(blob).hexdigest() if kept else None,
         provenance={
             **provenance(),
-            "frozen_work": str(constant_work(tuned)),
+            "frozen_work": training.frozen_work,
             "seen_in_pretraining": backbones.pretraining(trial.backbone).get("seen_tasks", {}).get(trial.task),
         },
     )
