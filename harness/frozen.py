@@ -269,7 +269,7 @@ HEADER_BYTES = 256
 
 
 def _checksum(tensor: Tensor) -> str:
-    return str(zlib.crc32(tensor.contiguous().view(-1).view(torch.uint8).numpy()))
+    return str(zlib.crc32(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()))
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------
@@ -418,7 +418,7 @@ class Batches:
         with hidden_kept(block) as of_targets, keys_values_in_front(lower, layers, visible, rows):
             self._run(rest)
         on_cpu = [states[0].cpu() for states in (of_prompts, of_targets)]
-        found = {}
+        found: dict[str, Tensor] = {}
         for i, pair in enumerate(pairs):
             places = (on_cpu[0][prompts[tuple(pair[0])], : len(pair[0])], on_cpu[1][i, : len(pair[1])])
             found |= {key: part.clone() for key, part in zip(self._keys(pair), places, strict=True)}
