@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup quickstart real test lint gpu clean
+.PHONY: setup quickstart real test lint gpu benchmarks clean
 
 setup: .venv/.installed
 
@@ -39,6 +39,11 @@ lint: setup
 
 gpu: setup
 	$(BIN)/python -m pytest -m gpu
+
+# Our side beside the plain or the peer's, in turn, as JSON; those of a GPU are run by hand, as their heads say.
+benchmarks: setup
+	mkdir -p build
+	for part in frozen scoring; do $(BIN)/python benchmarks/$$part.py > build/$$part.json && cat build/$$part.json; done
 
 clean:
 	rm -rf .venv build dist *.egg-info

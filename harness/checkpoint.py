@@ -35,6 +35,8 @@ class Training:
     earlier_seconds: float = 0.0
     """Wall time of earlier attempts, up to the checkpoint that this run went on from"""
     diverged: str | None = None
+    frozen_work: str = ""
+    """What was computed once for all steps, or why nothing was"""
 
 
 def save_checkpoint(

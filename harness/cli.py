@@ -447,6 +447,7 @@ def run(
                 on_progress=board.show,
             )
         counts = sweep.done()
+        shutil.rmtree(folder / "frozen", ignore_errors=True)  # no trial is left that could share it
         from featherbench.reports.page import write_report
 
         pages = write_report(kept, folder / "report")

@@ -71,14 +71,23 @@ class Encoder:
         return self.backbone.tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
+EncodedPair = tuple[list[int], list[int]]
+"""(prompt ids, target ids)"""
+
+
 def training_batch(
-    pairs: Sequence[tuple[list[int], list[int]]], pad: int, device: Any = "cpu", start: int | None = None
+    pairs: Sequence[EncodedPair],
+    pad: int,
+    device: Any = "cpu",
+    start: int | None = None,
+    before: Sequence[int] | None = None,
 ) -> dict[str, Tensor]:
     """Return the batch of (prompt, target) pairs, padded on the right; the loss lies on the target and its end mark.
 
     input_ids, labels, attention_mask and position_ids [R, T]. With `start`, the first id of a decoder: input_ids and
     attention_mask [R, T] of the prompts, decoder_input_ids and labels [R, U] of the targets.
-    Masks come from lengths, never from ids: pad and end may be one id.
+    Masks come from lengths, never from ids: pad and end may be one id. `before` says how many tokens stand in front of
+    each row elsewhere, so where its positions begin.
     """
     if start is not None:
         prompts, mask = _padded([prompt for prompt, _ in pairs], pad)
@@ -86,11 +95,57 @@ def training_batch(
         shifted, _ = _padded([[start, *target[:-1]] for _, target in pairs], pad)
         batch = {"input_ids": prompts, "attention_mask": mask, "decoder_input_ids": shifted, "labels": labels}
         return {k: v.to(device) for k, v in batch.items()}
-    ids, mask = _padded([prompt + target for prompt, target in pairs], pad)
     labels, _ = _padded([[IGNORED] * len(prompt) + target for prompt, target in pairs], IGNORED)
-    positions = torch.arange(ids.shape[1]).expand_as(ids)
-    batch = {"input_ids": ids, "labels": labels, "attention_mask": mask, "position_ids": positions}
+    batch = text_batch([prompt + target for prompt, target in pairs], pad, device, before)
+    return batch | {"labels": labels.to(device)}
+
+
+def text_batch(
+    texts: Sequence[Sequence[int]], pad: int, device: Any = "cpu", before: Sequence[int] | None = None
+) -> dict[str, Tensor]:
+    """Return input_ids, attention_mask and position_ids [R, T] of texts without loss, padded on the right."""
+    ids, mask = _padded(texts, pad)
+    positions = torch.tensor(before or [0] * len(texts))[:, None] + torch.arange(ids.shape[1])
+    batch = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
     return {k: v.to(device) for k, v in batch.items()}
+
+
+def shared_source_batch(
+    pairs: Sequence[EncodedPair], pad: int, device: Any = "cpu", start: int | None = None, slots: int = 1
+) -> dict[str, Tensor]:
+    """Return the training batch of pairs in which the references of one prompt share one row of its work.
+
+    Causal: source_input_ids, source_attention_mask, source_position_ids [P, T'] hold each prompt but its last token,
+    which predicts the target's first; the rows continue them. Encoder-decoder: input_ids, attention_mask [P, T'].
+    source_rows [R] says which prompt a row continues. Rows, and so the prompts, stand sorted by slot in equal numbers.
+    Where fewer than half of the rows could be spared, two passes cost more than they save: the plain batch.
+    """
+    kept = 0 if start is not None else 1
+    own = [list(dict.fromkeys(tuple(prompt) for prompt, _ in part)) for part in _parts(pairs, slots)]
+    most = max(map(len, own))
+    if 2 * slots * most > len(pairs) or min(len(prompt) for prompt, _ in pairs) <= kept:
+        return training_batch(pairs, pad, device, start)
+    own = [prompts + prompts[-1:] * (most - len(prompts)) for prompts in own]  # slots differ: some stand twice
+    rows = [
+        slot * most + prompts.index(tuple(prompt))
+        for slot, (prompts, part) in enumerate(zip(own, _parts(pairs, slots), strict=True))
+        for prompt, _ in part
+    ]
+    distinct = [prompt[: len(prompt) - kept] for prompts in own for prompt in prompts]
+    source = text_batch(distinct, pad, device)
+    if start is not None:
+        batch = training_batch(pairs, pad, device, start) | {k: source[k] for k in ("input_ids", "attention_mask")}
+    else:
+        before = [len(prompt) - kept for prompt, _ in pairs]
+        rest = [(prompt[-kept:], target) for prompt, target in pairs]
+        batch = training_batch(rest, pad, device, before=before) | {f"source_{k}": v for k, v in source.items()}
+    return batch | {"source_rows": torch.tensor(rows, device=device)}
+
+
+def _parts(pairs: Sequence[EncodedPair], slots: int) -> list[Sequence[EncodedPair]]:
+    """Split rows that stand sorted by slot, the same number for each."""
+    size = len(pairs) // slots
+    return [pairs[i * size : (i + 1) * size] for i in range(slots)]
 
 
 def decoding_batch(
@@ -109,6 +164,6 @@ def _padded(rows: Sequence[Sequence[int]], pad: int, left: bool = False) -> tupl
     mask = torch.zeros_like(ids)
     for i, row in enumerate(rows):
         place = slice(longest - len(row), longest) if left else slice(0, len(row))
-        ids[i, place] = torch.tensor(row)
+        ids[i, place] = torch.tensor(row, dtype=ids.dtype)
         mask[i, place] = 1
     return ids, mask

@@ -22,15 +22,13 @@ import torch
 
 from featherbench.harness.checkpoint import Training, load_checkpoint, save_checkpoint
 from featherbench.harness.cost import peak_bytes
+from featherbench.harness.frozen import Batches, Cache
 from featherbench.harness.records import CurvePoint, Precision, Settings
 from featherbench.harness.schedule import MOST_SLOTS
-from featherbench.harness.text import training_batch
+from featherbench.harness.text import EncodedPair
 from featherbench.harness.tuned import Slot, Tuned
 from featherbench.harness.turns import Turns
 from featherbench.methods.base import Anatomy
-
-EncodedPair = tuple[list[int], list[int]]
-"""(prompt ids, target ids)"""
 
 
 @lru_cache(maxsize=64)
@@ -112,6 +110,13 @@ class Run:
         """True at a step of the grid whose validation loss is still to be taken."""
         taken = next((p.step for p in reversed(self.state.curve) if p.name == "validation_loss"), None)
         return self.state.step in self._grid and taken != self.state.step and not self.state.diverged
+
+    def ahead(self) -> list[EncodedPair]:
+        """Return the pairs of all steps to come, each once."""
+        size, number = self.settings.batch_size, len(self.pairs)
+        steps = range(self.state.step, self.steps)
+        wanted = {i for step in steps for i in batch_indices(step, size, number, self.seed)}
+        return [self.pairs[i] for i in sorted(wanted)]
 
     def joins(self, other: Run) -> bool:
         """Say whether both can share forward passes: one method and configuration up to its size, nothing unfrozen."""
@@ -195,16 +200,20 @@ class Pack:
     backbone (decoding, a probe) does so inside `with pack.turns`.
     """
 
-    def __init__(self, backbone: Any, anatomy: Anatomy, slots: int | None = 1) -> None:
-        """`slots`: most runs that share a step; None: as many as pay (`Growth`)."""
+    def __init__(self, backbone: Any, anatomy: Anatomy, slots: int | None = 1, cache: Cache | None = None) -> None:
+        """`slots`: most runs that share a step; None: as many as pay (`Growth`).
+
+        With `cache`, work that no step changes is done once; what a run computes of it for its own steps counts in
+        its seconds.
+        """
         self.turns = Turns()
-        self._backbone, self._anatomy = backbone, anatomy
+        self._backbone, self._anatomy, self._cache = backbone, anatomy, cache
         memory = torch.cuda.mem_get_info()[1] if backbone.device.type == "cuda" else None
         self._growth = Growth(most=slots or MOST_SLOTS, limit=slots or 1, memory=memory)
         self._arriving = threading.Lock()
         self._waiting: list[Run] = []
         self._active: list[Run] = []
-        self._tuned: tuple[list[Run], Tuned] | None = None
+        self._together_now: tuple[list[Run], Tuned, Batches] | None = None
 
     def train(self, run: Run) -> Training:
         """Train a run to its end, side by side with whatever else is in the pack.
@@ -223,7 +232,7 @@ class Pack:
                 for runs in (self._waiting, self._active):
                     if run in runs:
                         runs.remove(run)
-                self._tuned = None
+                self._together_now = None
         if run.error is not None:
             raise run.error
         return run.state
@@ -231,10 +240,14 @@ class Pack:
     def _turn(self) -> None:
         """Take every active run one optimiser step forward, with the evaluations that are due."""
         with self._arriving:
+            joining = []
             for run in list(self._waiting):
                 if not self._active or (len(self._active) < self._growth.limit and run.joins(self._active[0])):
                     self._waiting.remove(run)
                     self._active.append(run)
+                    joining.append(run)
+        for run in joining:
+            _guarded(run, self._prepare, run)
         self._evaluate_due()
         runs = [run for run in self._active if not run.over]
         self._together(self._step, runs)
@@ -272,38 +285,39 @@ class Pack:
             self._together(work, runs[:half])
             self._together(work, runs[half:])
 
-    def _tuned_of(self, runs: list[Run]) -> Tuned:
-        """Return the backbone with the runs' slots, kept while the same runs go on."""
-        if self._tuned is None or self._tuned[0] != runs:
-            tuned = Tuned(self._backbone, self._anatomy, [run.slot for run in runs])
-            self._tuned = (runs, tuned.to(self._backbone.device))
-        return self._tuned[1]
+    def _prepare(self, run: Run) -> None:
+        """Do the work that no step of a run changes."""
+        _, batches = self._of([run])
+        run.state.frozen_work = str(batches.constant)
+        batches.prepare(run.validation)
+        started = time.monotonic()
+        batches.prepare(run.ahead())
+        run.state.seconds += time.monotonic() - started
+
+    def _of(self, runs: list[Run]) -> tuple[Tuned, Batches]:
+        """Return the backbone with the runs' slots and what makes its batches, kept while the same runs go on."""
+        if self._together_now is None or self._together_now[0] != runs:
+            tuned = Tuned(self._backbone, self._anatomy, [run.slot for run in runs]).to(self._backbone.device)
+            self._together_now = (runs, tuned, Batches(tuned, runs[0].pad, runs[0].precision, self._cache))
+        return self._together_now[1:]
 
     def _evaluate(self, runs: list[Run]) -> None:
-        first = runs[0]
-        losses = validation_losses(
-            self._tuned_of(runs),
-            [run.validation for run in runs],
-            first.pad,
-            first.precision,
-            first.settings.batch_size,
-        )
+        tuned, batches = self._of(runs)
+        size = runs[0].settings.batch_size
+        losses = validation_losses(tuned, [run.validation for run in runs], batches, runs[0].precision, size)
         for run, loss in zip(runs, losses, strict=True):
             run.evaluated(loss)
 
     def _step(self, runs: list[Run]) -> None:
         started = time.monotonic()
-        tuned, device = self._tuned_of(runs), self._backbone.device
+        (tuned, make_batch), device = self._of(runs), self._backbone.device
         batches = [run.batch() for run in runs]
         targets = [sum(len(target) for _, target in batch) for batch in batches]
         divisors = torch.tensor(targets, device=device)
         losses = [0.0] * len(runs)
-        longest = max(map(len, batches))
-        size = runs[0].micro_batch or longest
-        for start in range(0, longest, size):
-            rows = _rows([batch[start : start + size] for batch in batches], runs[0].pad)
+        for parts in zip(*(parts_of(batch, runs[0].micro_batch) for batch in batches), strict=True):
             with computing_in(runs[0].precision, device.type):
-                sums, _ = tuned(training_batch(rows, runs[0].pad, device, self._anatomy.decoder_start))
+                sums, _ = tuned(make_batch(_rows(parts)))
             (sums / divisors).sum().backward()
             losses = [loss + part / n for loss, part, n in zip(losses, sums.tolist(), targets, strict=True)]
         norms = torch.stack(
@@ -365,13 +379,19 @@ def _guarded(run: Run, work: Callable[..., None], *given: Any) -> None:
         run.error = error
 
 
-def train(tuned: Tuned, pairs: Sequence[EncodedPair], validation: Sequence[EncodedPair], **given: Any) -> Training:
+def train(
+    tuned: Tuned,
+    pairs: Sequence[EncodedPair],
+    validation: Sequence[EncodedPair],
+    cache: Cache | None = None,
+    **given: Any,
+) -> Training:
     """Train the one slot of `tuned` by itself and leave it with the weights of the lowest validation loss.
 
     given: the other fields of `Run`.
     """
     run = Run(slot=tuned.slots[0], pairs=pairs, validation=validation, **given)
-    return Pack(tuned.backbone, tuned.anatomy).train(run)
+    return Pack(tuned.backbone, tuned.anatomy, cache=cache).train(run)
 
 
 def computing_in(precision: Precision, device: str) -> torch.autocast:
@@ -379,32 +399,53 @@ def computing_in(precision: Precision, device: str) -> torch.autocast:
     return torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
 
 
-def _rows(parts: Sequence[Sequence[EncodedPair]], pad: int) -> list[EncodedPair]:
+def parts_of(batch: Sequence[EncodedPair], micro_batch: int | None) -> list[Sequence[EncodedPair]]:
+    """Split a batch into micro-batches of like lengths, so that little is padded; its loss is a sum, whatever the order."""
+    if micro_batch is None:
+        return [batch]
+    ordered = sorted(batch, key=lambda pair: len(pair[0]) + len(pair[1]))
+    return [ordered[start : start + micro_batch] for start in range(0, len(ordered), micro_batch)]
+
+
+def _rows(parts: Sequence[Sequence[EncodedPair]]) -> list[EncodedPair]:
     """Return the rows of several slots, equally many a slot: where one has fewer, rows without a target fill up."""
     most = max(map(len, parts))
-    return [pair for part in parts for pair in (*part, *[([pad], [])] * (most - len(part)))]
+    return [pair for part in parts for pair in (*part, *[(part[0][0], [])] * (most - len(part)))]
 
 
 @torch.no_grad()
 def validation_losses(
-    tuned: Tuned, pairs: Sequence[Sequence[EncodedPair]], pad: int, precision: Precision, batch_size: int
+    tuned: Tuned, pairs: Sequence[Sequence[EncodedPair]], batches: Batches, precision: Precision, batch_size: int
 ) -> list[float]:
-    """Return for each slot the mean loss per target token over its pairs, in nats."""
+    """Return for each slot the mean loss per target token over its pairs, in nats; references share their source's work.
+
+    Slots with fewer pairs than others are filled up with rows without a target.
+    """
     device = next(tuned.backbone.parameters()).device
-    ordered = [sorted(each, key=lambda pair: len(pair[0]) + len(pair[1])) for each in pairs]
+    ordered = [_by_length(each) for each in pairs]
     totals, counts = [0.0] * len(ordered), [0] * len(ordered)
     for start in range(0, max(map(len, ordered)), batch_size):
-        rows = _rows([each[start : start + batch_size] for each in ordered], pad)
+        parts = [each[start : start + batch_size] for each in ordered]
+        # a slot that has no pairs left still needs rows
+        filled = [part or [(each[0][0], [])] for part, each in zip(parts, ordered, strict=True)]
+        batch = batches(_rows(filled), share_sources=True)
         with computing_in(precision, device.type):
-            found = tuned(training_batch(rows, pad, device, tuned.anatomy.decoder_start))
+            found = tuned(batch)
         sums, numbers = (t.tolist() for t in found)
         totals = [total + part for total, part in zip(totals, sums, strict=True)]
         counts = [count + part for count, part in zip(counts, numbers, strict=True)]
     return [total / count for total, count in zip(totals, counts, strict=True)]
 
 
+def _by_length(pairs: Sequence[EncodedPair]) -> list[EncodedPair]:
+    """Sort pairs so that a batch has little padding, and references of one prompt beside each other if there are any."""
+    if len(pairs) > len({tuple(prompt) for prompt, _ in pairs}):
+        return sorted(pairs, key=lambda pair: (len(pair[0]), pair[0], len(pair[1])))
+    return sorted(pairs, key=lambda pair: len(pair[0]) + len(pair[1]))
+
+
 def validation_loss(
     tuned: Tuned, pairs: Sequence[EncodedPair], pad: int, precision: Precision, batch_size: int
 ) -> float:
     """Return the mean loss per target token of the one slot of `tuned`, in nats."""
-    return validation_losses(tuned, [pairs], pad, precision, batch_size)[0]
+    return validation_losses(tuned, [pairs], Batches(tuned, pad, precision), precision, batch_size)[0]

@@ -18,6 +18,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from featherbench.harness.partial import keys_values_in_front, keys_values_kept, started_at
 from featherbench.methods.base import Anatomy, Method, Point, Probe, Tensors
 
 ATTENTION = "featherbench"
@@ -32,10 +33,18 @@ def _full_mask(*args: Any, **kwargs: Any) -> Tensor | None:
 def _attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, None]:
-    """SDPA with a slot's keys and values in front. They come after the cache, so they are never stored in it."""
-    prefix = module.__dict__.get("featherbench_prefix")
-    if prefix is not None:
-        keys, values, visible = prefix(query.shape[0])
+    """SDPA with keys and values in front: of a source that was computed before, of a slot's prefix.
+
+    They come after the cache, so they are never stored in it.
+    """
+    keep = module.__dict__.get("featherbench_keep")
+    if keep is not None:
+        keep(key, value)
+    for name in ("featherbench_source", "featherbench_prefix"):
+        in_front = module.__dict__.get(name)
+        if in_front is None:
+            continue
+        keys, values, visible = in_front(query.shape[0])
         key, value = torch.cat([keys.to(key.dtype), key], 2), torch.cat([values.to(value.dtype), value], 2)
         seen = visible[:, None, None, :].expand(-1, 1, query.shape[2], -1)
         assert attention_mask is not None
@@ -228,6 +237,7 @@ class Tuned(nn.Module):
         batch: input_ids [R, T] with virtual tokens as ids from the vocabulary size on, attention_mask, position_ids
         and labels [R, T]; label -100 where there is no loss. Encoder-decoder models: decoder_input_ids and labels
         [R, U] instead of position_ids. Rows sorted by slot.
+        A batch may bring work along that need not be done again, see `_given` and text.py.
         """
         with self.attached():
             return self._loss(batch)
@@ -244,7 +254,8 @@ class Tuned(nn.Module):
             hidden, labels = self._decoder_hidden(batch), batch["labels"]
         else:
             inputs = {k: batch[k] for k in ("input_ids", "attention_mask", "position_ids")}
-            hidden = self.backbone.base_model(**inputs, use_cache=False).last_hidden_state[:, :-1]
+            with self._given(batch):
+                hidden = self.backbone.base_model(**inputs, use_cache=False).last_hidden_state[:, :-1]
             labels = batch["labels"][:, 1:]
         wanted = labels >= 0
         num_rows = labels.shape[0] // len(self.slots)
@@ -253,14 +264,48 @@ class Tuned(nn.Module):
             logits = self._head(hidden[wanted])
         return logits, labels[wanted], slot_of_row[:, None].expand_as(labels)[wanted]
 
+    @contextmanager
+    def _given(self, batch: Mapping[str, Tensor]) -> Iterator[None]:
+        """Put in place what a causal model's batch says of positions or blocks that its own pass leaves out.
+
+        hidden [R, T, d]: the states that enter block `first_block`; no block below runs.
+        source_keys, source_values [layers, R, kv_heads, T', head_dim], source_visible [R, T']: what stands in front of
+        each row in every attention.
+        source_input_ids, source_attention_mask, source_position_ids [P, T'], source_rows [R]: texts in front of the
+        rows, computed here; row i continues text source_rows[i].
+        """
+        attentions = [self.backbone.get_submodule(p.module) for p in self.anatomy.at("attention")]
+        if "hidden" in batch:
+            blocks = [p.module for p in self.anatomy.at("block")]
+            with started_at(self.backbone, blocks, int(batch["first_block"]), batch["hidden"]):
+                yield
+        elif "source_keys" in batch:
+            layers = list(zip(batch["source_keys"], batch["source_values"], strict=True))
+            with keys_values_in_front(attentions, layers, batch["source_visible"]):
+                yield
+        elif "source_rows" in batch:
+            source = {k: batch[f"source_{k}"] for k in ("input_ids", "attention_mask", "position_ids")}
+            with keys_values_kept(attentions, then_stop=True) as layers:
+                self.backbone.base_model(**source, use_cache=False)
+            visible = source["attention_mask"].bool()
+            with keys_values_in_front(attentions, layers, visible, batch["source_rows"]):
+                yield
+        else:
+            yield
+
     def _decoder_hidden(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the decoder's last hidden states [R, U, d] of an encoder-decoder model."""
+        """Return the decoder's last hidden states [R, U, d] of an encoder-decoder model.
+
+        With `source_rows` [R] in the batch, row i reads the encoder's row source_rows[i].
+        """
         source = {k: batch[k] for k in ("input_ids", "attention_mask")}
-        encoded = self.backbone.get_encoder()(**source).last_hidden_state
+        encoded, mask = self.backbone.get_encoder()(**source).last_hidden_state, batch["attention_mask"]
+        if "source_rows" in batch:
+            encoded, mask = (t.index_select(0, batch["source_rows"]) for t in (encoded, mask))
         return self.backbone.get_decoder()(
             input_ids=batch["decoder_input_ids"],
             encoder_hidden_states=encoded,
-            encoder_attention_mask=batch["attention_mask"],
+            encoder_attention_mask=mask,
             use_cache=False,
         ).last_hidden_state
 

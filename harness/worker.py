@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from featherbench.harness.cost import decode_flops, keys_in_front, peak_bytes, r
 from featherbench.harness.counts import count
 from featherbench.harness.decode import decode
 from featherbench.harness.deltas import DeltaError, delta_bytes, keep_delta
+from featherbench.harness.frozen import Cache
 from featherbench.harness.records import Cost, Prediction, Result, Trial
 from featherbench.harness.score import score
 from featherbench.harness.text import Encoder, decoding_batch
@@ -58,6 +59,10 @@ class Engine:
     slots: int | None = None
     """Trials that share training steps; None: one on a CPU, on a GPU as many as pay"""
     checkpoint_seconds: float = 60.0
+    cache_memory_bytes: int = 1 << 30
+    """Most that a worker keeps of frozen work in memory; 0 here and for the disk keeps none"""
+    cache_disk_bytes: int = 4 << 30
+    """Most that the workers of a machine together keep of frozen work under `scratch`"""
 
 
 def method_of(name: str) -> Method:
@@ -98,26 +103,39 @@ class WordsProbe:
         return table[torch.tensor(self._fitted(length), device=table.device)].float().cpu()
 
 
-_loaded: dict[tuple[str, str, str], tuple[backbones.Backbone, Pack]] = {}
+_loaded: dict[tuple[str, str, str, Engine], tuple[backbones.Backbone, Pack]] = {}
 _loading = threading.Lock()
 
 
-def backbone_for(trial: Trial, device: str, slots: int | None = 1) -> tuple[backbones.Backbone, Pack]:
+def backbone_for(trial: Trial, device: str, engine: Engine) -> tuple[backbones.Backbone, Pack]:
     """Return the trial's backbone and its pack, kept loaded until another backbone is needed."""
-    key = (trial.backbone, trial.precision, device)
+    key = (trial.backbone, trial.precision, device, engine)
     with _loading:
         if key not in _loaded:
             _loaded.clear()
             if backbones.fingerprint(trial.backbone) != trial.backbone_sha256:
                 raise backbones.BackboneError(f"{trial.backbone} here is not the planned one (another sha256).")
             backbone = backbones.load(trial.backbone, DTYPES[trial.precision], device)
-            _loaded[key] = backbone, Pack(backbone.model, backbone.anatomy, slots)
+            slots = engine.slots or (1 if device == "cpu" else None)
+            pack = Pack(backbone.model, backbone.anatomy, slots, _cache(trial.backbone_sha256, engine))
+            _loaded[key] = backbone, pack
         return _loaded[key]
 
 
 def _unload() -> None:
     with _loading:
         _loaded.clear()
+
+
+@lru_cache(maxsize=1)
+def _cache(backbone_sha256: str, engine: Engine) -> Cache:
+    """Return this process' cache of frozen work, kept until another backbone is needed; its files stay for all."""
+    return Cache(
+        backbone_sha256=backbone_sha256,
+        memory_bytes=engine.cache_memory_bytes,
+        folder=Path(engine.scratch) / "frozen",
+        disk_bytes=engine.cache_disk_bytes,
+    )
 
 
 def _give_up(model: Any, names: set[str]) -> None:
@@ -167,7 +185,7 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
     data.check_content(trial)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     on_progress("loading", 0, 1)
-    backbone, pack = backbone_for(trial, device, engine.slots or (1 if device == "cpu" else None))
+    backbone, pack = backbone_for(trial, device, engine)
     started = time.monotonic()
     method, config, encoder = method_of(trial.method), config_of(trial), encoder_for(trial, backbone)
     if reason := method.refuses(backbone.anatomy, config):
@@ -257,6 +275,7 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         delta_sha256=hashlib.sha256(blob).hexdigest() if kept else None,
         provenance={
             **provenance(),
+            "frozen_work": training.frozen_work,
             "seen_in_pretraining": backbones.pretraining(trial.backbone).get("seen_tasks", {}).get(trial.task),
         },
     )
@@ -280,7 +299,8 @@ def decode_items(
 
 def tuned_from_delta(trial: Trial, artifacts: str, path: str | None, sha256: str | None) -> tuple[Tuned, Encoder]:
     """Return the tuned model of a finished trial and its linearisation."""
-    backbone, _ = backbone_for(trial, "cuda" if torch.cuda.is_available() else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    backbone, _ = backbone_for(trial, device, Engine(artifacts=artifacts, scratch=artifacts))
     if path is None and trial.method != UNTUNED.name:
         raise DeltaError(f"trial {trial.id} kept no delta.")
     if path is None:

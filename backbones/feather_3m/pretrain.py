@@ -30,7 +30,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerF
 from featherbench.backbones.feather_3m.corpus import SEED, SQUAD, Corpus, Document, corpus
 from featherbench.harness.anatomy import anatomy_of
 from featherbench.harness.records import Settings
-from featherbench.harness.train import EncodedPair, train, validation_loss
+from featherbench.harness.text import EncodedPair
+from featherbench.harness.train import train, validation_loss
 from featherbench.harness.tuned import ATTENTION, Tuned, new_slot
 from featherbench.methods import METHODS
 from featherbench.tasks import TASKS
