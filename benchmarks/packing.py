@@ -1,0 +1,223 @@
+"""Packed training beside the same trials alone, and a step of ours beside a step of peft's.
+
+equality: K prefix runs of other lengths, rates, data and ends share a pack; some join later, one diverges, one fails.
+Each is trained alone as well; printed is the largest relative gap of training and validation losses, and whether the
+decoded texts are the same.
+step: the training step of one prefix trial by this package and by peft's PrefixTuningConfig with torch's AdamW: one
+backbone, one batch, MLP of one width, one thread count. Steps run in turn; printed are seconds and peft over ours.
+
+  python benchmarks/packing.py
+  python benchmarks/packing.py --device cuda --slots 2 8 32
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from peft import PrefixTuningConfig, TaskType, get_peft_model
+from transformers import AutoModelForCausalLM
+
+from featherbench.harness import backbones, data
+from featherbench.harness.decode import decode
+from featherbench.harness.records import DecodingSettings, Settings
+from featherbench.harness.text import Encoder, training_batch
+from featherbench.harness.train import Pack, Run
+from featherbench.harness.tuned import Tuned, new_slot
+from featherbench.methods import METHODS
+from featherbench.tasks.load import load
+
+LENGTHS = (1, 5, 10, 20, 40)
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+PREFIX = METHODS["prefix"]
+DECODING = DecodingSettings(beams=5, max_new_tokens=40, length_penalty=1.0)
+
+
+class Trouble(Exception):
+    """What the failing companion raises."""
+
+
+def run_of(backbone: backbones.Backbone, number: int, slots: int, steps: int, precision: Any) -> Run:
+    """Return run `number`: of five runs one diverges, one fails and one ends early; the other two are the witnesses."""
+
+    def fail(done: int, total: int) -> None:
+        if done == steps // 3:
+            raise Trouble
+
+    kind = number % 5
+    config = PREFIX.config(length=LENGTHS[number % len(LENGTHS)])
+    encoder = Encoder(backbone=backbone, method=PREFIX, config=config)
+
+    def pairs(split: str, size: int) -> list[tuple[list[int], list[int]]]:
+        texts = data.pairs("places", data.subset("places", split, size, f"final{number}"))
+        return [(encoder.prompt(source), encoder.target(target)) for source, target in texts]
+
+    return Run(
+        slot=new_slot(PREFIX, config, backbone.anatomy, backbone.model, number),
+        pairs=pairs("train", 50),
+        validation=pairs("validation", 15),
+        learning_rate=1e150 if kind == 2 and slots > 2 else 1e-3 * (1 + kind),
+        weight_decay=0.01,
+        steps=steps // 2 if kind == 4 else steps,
+        settings=Settings(batch_size=8, evaluations=4),
+        seed=number,
+        precision=precision,
+        pad=backbone.end,
+        on_progress=fail if kind == 3 else lambda done, total: None,
+    )
+
+
+def equality(backbone: backbones.Backbone, slots: int, steps: int, precision: Any) -> dict[str, Any]:
+    """Train 3/2 as many runs as there are slots in one pack, and its witnesses alone."""
+    runs = [run_of(backbone, n, slots, steps, precision) for n in range(slots + slots // 2)]
+    pack = Pack(backbone.model, backbone.anatomy, slots=slots)
+
+    def outcome(run: Run) -> str:
+        try:
+            state = pack.train(run)
+        except Trouble:
+            return "failed"
+        return "diverged" if state.diverged else "ok"
+
+    with ThreadPoolExecutor(len(runs)) as threads:
+        outcomes = list(threads.map(outcome, runs))
+    gap, same = 0.0, True
+    witnesses = [n for n, how in enumerate(outcomes) if how == "ok"][:4]
+    for n in witnesses:
+        alone = run_of(backbone, n, slots, steps, precision)
+        Pack(backbone.model, backbone.anatomy).train(alone)
+        for a, b in zip(runs[n].state.curve, alone.state.curve, strict=True):
+            if a.name.endswith("loss"):
+                gap = max(gap, abs(a.value - b.value) / abs(b.value))
+        texts = [text_of(backbone, run) for run in (runs[n], alone)]
+        same = same and texts[0] == texts[1]
+    return {
+        "slots": slots,
+        "outcomes": {how: outcomes.count(how) for how in sorted(set(outcomes))},
+        "compared": len(witnesses),
+        "largest_relative_loss_gap": gap,
+        "same_text": same,
+    }
+
+
+def text_of(backbone: backbones.Backbone, run: Run) -> list[str]:
+    """Return what a run's slot makes of four test inputs."""
+    tuned = Tuned(backbone.model, backbone.anatomy, [run.slot])
+    encoder = Encoder(backbone=backbone, method=PREFIX, config=run.slot.config)
+    items = [(i, e.source) for i, e in enumerate(load("places", "test")[:4])]
+    return [p.text for p in decode(tuned, encoder, items, DECODING)]
+
+
+def steps_beside_peft(name: str, device: str, repeats: int, length: int) -> dict[str, Any]:
+    """Time single optimiser steps of both sides in turn, on the same padded batch of 8 pairs."""
+    backbone = backbones.load(name, torch.float32, device)
+    config = PREFIX.config(length=length)
+    encoder = Encoder(backbone=backbone, method=PREFIX, config=config)
+    texts = data.pairs("places", data.subset("places", "train", 50, "final0"))[:8]
+    pairs = [(encoder.prompt(source), encoder.target(target)) for source, target in texts]
+    ours = Run(
+        slot=new_slot(PREFIX, config, backbone.anatomy, backbone.model, 0),
+        pairs=pairs,
+        validation=pairs[:1],
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        steps=10**6,
+        settings=Settings(batch_size=8, evaluations=1),
+        seed=0,
+        precision="float32",
+        pad=backbone.end,
+    )
+    pack = Pack(backbone.model, backbone.anatomy)
+    pack._waiting.append(ours)
+    bare = AutoModelForCausalLM.from_pretrained(backbones.prepare(name), dtype=torch.float32).to(device)
+    peft_config = PrefixTuningConfig(
+        task_type=TaskType.CAUSAL_LM,
+        num_virtual_tokens=length,
+        prefix_projection=True,
+        encoder_hidden_size=config.hidden,
+    )
+    theirs = get_peft_model(bare, peft_config).train()
+    trained = [p for p in theirs.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-3)
+    batch = {k: v for k, v in training_batch(pairs, backbone.end, device).items() if k != "position_ids"}
+
+    def peft_step() -> None:
+        theirs(**batch).loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def timed(step: Any) -> float:
+        began = time.perf_counter()
+        step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - began
+
+    seconds: dict[str, list[float]] = {"ours": [], "peft": []}
+    for repeat in range(repeats + 3):  # three of each to warm up
+        took = {"ours": timed(pack._turn), "peft": timed(peft_step)}
+        if repeat >= 3:
+            for side, value in took.items():
+                seconds[side].append(value)
+    ratio = [b / a for a, b in zip(seconds["ours"], seconds["peft"], strict=True)]
+    half = 1.96 * statistics.stdev(ratio) / len(ratio) ** 0.5
+    return {
+        "backbone": name,
+        "prefix_length": length,
+        "tokens": int(batch["attention_mask"].sum()),
+        "seconds": {side: spread(values) for side, values in seconds.items()},
+        "peft_over_ours": spread(ratio)
+        | {"mean": round(statistics.mean(ratio), 3), "interval95": [round(statistics.mean(ratio) + s * half, 3) for s in (-1, 1)]},
+    }
+
+
+def spread(values: list[float]) -> dict[str, Any]:
+    """Return median and range."""
+    return {"median": round(statistics.median(values), 4), "range": [round(min(values), 4), round(max(values), 4)]}
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--backbone", default="feather-3m", help="(default: feather-3m)")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--slots", type=int, nargs="*", default=[2, 8], help="Numbers of slots (default: 2 8)")
+    parser.add_argument("--steps", type=int, default=100, help="Steps of a run (default: 100)")
+    parser.add_argument("--precisions", nargs="*", default=["float64", "float32"], choices=DTYPES)
+    parser.add_argument("--repeats", type=int, default=30, help="Timed steps a side (default: 30)")
+    options = parser.parse_args()
+    rows = []
+    for precision in options.precisions:
+        backbone = backbones.load(options.backbone, DTYPES[precision], options.device)
+        for slots in options.slots:
+            rows.append({"precision": precision, **equality(backbone, slots, options.steps, precision)})
+            print(json.dumps(rows[-1]), file=sys.stderr)
+    result = {
+        "equality": rows,
+        "step": [steps_beside_peft(options.backbone, options.device, options.repeats, n) for n in (5, 10)],
+        "steps": options.steps,
+        "machine": {
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "gpu": torch.cuda.get_device_name() if options.device == "cuda" else None,
+            "load": round(os.getloadavg()[0], 1),
+            "python": platform.python_version(),
+        },
+        "versions": {name: version(name) for name in ("featherbench", "torch", "transformers", "peft")},
+    }
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
