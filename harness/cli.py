@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -372,10 +372,13 @@ def plan(name: PlanName, store: StoreUrl = None, out: Out = None, as_json: Json 
                     "values": {k: {"value": v, "from": c.origins.get(k, "method default")} for k, v in values.items()},
                 }
             )
+        warnings = _shared_inputs(dict.fromkeys(c.base.task for c in expanded.cells))
     if as_json:
-        show_json({"plan": expanded.name, "id": expanded.id, "cells": cells})
+        show_json({"plan": expanded.name, "id": expanded.id, "warnings": warnings, "cells": cells})
         return
     say(f"plan {expanded.name} ({expanded.id}), protocol 1: {len(cells)} cells")
+    for warning in warnings:
+        say(f"warning: {warning}")
     for cell in cells:
         new = cell["search_trials"] + cell["final_trials"] - cell["finished"]
         say(
@@ -390,6 +393,19 @@ def plan(name: PlanName, store: StoreUrl = None, out: Out = None, as_json: Json 
         )
         for key, entry in cell["values"].items():
             say(f"    {key:<16} {entry['value']!s:<12} {entry['from']}")
+
+
+def _shared_inputs(tasks: Iterable[str]) -> list[str]:
+    """Return a warning for every split whose inputs partly stand in the training split, too."""
+    from featherbench.harness.data import also_trained_on
+
+    return [
+        f"{task}: {count} inputs of the {split} split also stand in the training split. They are kept; the report tells "
+        "how many of them a trial was trained on."
+        for task in tasks
+        for split, count in also_trained_on(task).items()
+        if count
+    ]
 
 
 @app.command()
