@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import IO
 
 from featherbench.tasks.base import Score, Unavailable
+from featherbench.tasks.metrics.dart_text import RAW
 from featherbench.tasks.metrics.java import jar, java
 from featherbench.tasks.metrics.ptb import ptb_corpus
 from featherbench.tasks.metrics.references import first_three
@@ -185,4 +186,4 @@ def _score(text: str, corpus: Callable[[Sequence[str], Sequence[Sequence[str]]],
 
 E2E_METEOR = _score("ptb", meteor_e2e, every=True)
 WEBNLG_METEOR = _score("webnlg2017", meteor_webnlg)
-DART_METEOR = _score("raw", meteor_dart)
+DART_METEOR = _score(RAW, meteor_dart)
