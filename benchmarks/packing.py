@@ -177,7 +177,10 @@ def steps_beside_peft(name: str, device: str, repeats: int, length: int) -> dict
         "tokens": int(batch["attention_mask"].sum()),
         "seconds": {side: spread(values) for side, values in seconds.items()},
         "peft_over_ours": spread(ratio)
-        | {"mean": round(statistics.mean(ratio), 3), "interval95": [round(statistics.mean(ratio) + s * half, 3) for s in (-1, 1)]},
+        | {
+            "mean": round(statistics.mean(ratio), 3),
+            "interval95": [round(statistics.mean(ratio) + s * half, 3) for s in (-1, 1)],
+        },
     }
 
 

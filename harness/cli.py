@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -372,10 +372,13 @@ def plan(name: PlanName, store: StoreUrl = None, out: Out = None, as_json: Json 
                     "values": {k: {"value": v, "from": c.origins.get(k, "method default")} for k, v in values.items()},
                 }
             )
+        warnings = _shared_inputs(dict.fromkeys(c.base.task for c in expanded.cells))
     if as_json:
-        show_json({"plan": expanded.name, "id": expanded.id, "cells": cells})
+        show_json({"plan": expanded.name, "id": expanded.id, "warnings": warnings, "cells": cells})
         return
     say(f"plan {expanded.name} ({expanded.id}), protocol 1: {len(cells)} cells")
+    for warning in warnings:
+        say(f"warning: {warning}")
     for cell in cells:
         new = cell["search_trials"] + cell["final_trials"] - cell["finished"]
         say(
@@ -390,6 +393,19 @@ def plan(name: PlanName, store: StoreUrl = None, out: Out = None, as_json: Json 
         )
         for key, entry in cell["values"].items():
             say(f"    {key:<16} {entry['value']!s:<12} {entry['from']}")
+
+
+def _shared_inputs(tasks: Iterable[str]) -> list[str]:
+    """Return a warning for every split whose inputs partly stand in the training split, too."""
+    from featherbench.harness.data import also_trained_on
+
+    return [
+        f"{task}: {count} inputs of the {split} split also stand in the training split. They are kept; the report tells "
+        "how many of them a trial was trained on."
+        for task in tasks
+        for split, count in also_trained_on(task).items()
+        if count
+    ]
 
 
 @app.command()
@@ -508,6 +524,10 @@ def score(
     verify: Annotated[
         bool, typer.Option("--verify", help="Score the golden cases again, beside the official figures")
     ] = False,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--score", metavar="NAME", help="Only this score of FILE or --verify; repeatable"),
+    ] = None,
     store: StoreUrl = None,
     out: Out = None,
     as_json: Json = False,
@@ -515,29 +535,39 @@ def score(
     """Score an output file, check the scorers, or score a run's kept predictions again.
 
     A file gets every official score of the task, also for seen and unseen items apart. A score that cannot be had here
-    says why. Re-scoring replaces the scores in the store and is logged as a look at the split.
+    says why; if it was asked for by --score, the exit code is 3. Re-scoring replaces the scores in the store and is
+    logged as a look at the split.
 
     Examples:
 
       featherbench score e2e outputs.txt
+
+      featherbench score e2e outputs.txt --score meteor --score bleu
 
       featherbench score --verify
 
       featherbench score all --out runs/quickstart
     """
     if verify:
-        _verify_scores(as_json)
+        _verify_scores(names or [], as_json)
     elif file is not None:
-        _score_file(what, file, split, as_json)
+        _score_file(what, file, split, names or [], as_json)
+    elif names:
+        say("error: --score goes with FILE or --verify; a run's predictions get all scores again.", error=True)
+        raise typer.Exit(USAGE)
     else:
         _score_again(what, store, out, as_json)
 
 
-def _verify_scores(as_json: bool) -> None:
-    from featherbench.tasks.golden import checks
+def _verify_scores(names: list[str], as_json: bool) -> None:
+    from featherbench.harness.spec import lookup
+    from featherbench.tasks.golden import NAMES, checks
 
+    with mended_errors():
+        for name in names:
+            lookup("golden score", name, dict.fromkeys(NAMES))
     found = []
-    for check in checks():
+    for check in checks(names):
         found.append(check.row)
         if not as_json:
             ours = "-" if check.ours is None else f"{check.ours:.6f}"
@@ -546,19 +576,28 @@ def _verify_scores(as_json: bool) -> None:
         show_json(found)
     if any(row["verdict"] == "differs" for row in found):
         raise typer.Exit(FAILED)
+    _refuse_absent({row["score"]: row["verdict"] for row in found if names and row["ours"] is None})
 
 
-def _score_file(task: str, file: Path, split: str, as_json: bool) -> None:
+def _score_file(task: str, file: Path, split: str, names: list[str], as_json: bool) -> None:
     from featherbench.harness.outputs import score_file
 
     with mended_errors():
-        found = score_file(task, file, split)
+        found = score_file(task, file, split, names)
     if as_json:
         show_json({"task": task, "split": split, "file": str(file), "scores": found})
-        return
-    for row in found:
+    for row in [] if as_json else found:
         value = "none" if row["value"] is None else f"{row['value']:.4f}"
         say(f"{row['metric']:<12} {row['subset']:<12} {value:>9}  {row['unit']}  [{row['signature']}]")
+    _refuse_absent({row["metric"]: row["signature"] for row in found if names and row["value"] is None})
+
+
+def _refuse_absent(reasons: dict[str, str]) -> None:
+    """Exit with an error if a score that was asked for by name has no value; `reasons` by score."""
+    for name, reason in reasons.items():
+        say(f"error: {name}: {reason}", error=True)
+    if reasons:
+        raise typer.Exit(ENVIRONMENT)
 
 
 def _score_again(trial: str, store: str | None, out: Path | None, as_json: bool) -> None:

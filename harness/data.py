@@ -119,6 +119,13 @@ def references(task: str, wanted: Subset) -> dict[int, Example]:
     }
 
 
+@lru_cache(maxsize=64)
+def also_trained_on(task: str) -> dict[str, int]:
+    """Return {"validation", "test"} -> how many distinct inputs of the split also stand in the training split."""
+    trained = {example.source for example in load(task, "train")}
+    return {split: len({example.source for example in load(task, split)} & trained) for split in ("validation", "test")}
+
+
 def tag_groups(examples: Sequence[Example]) -> dict[str, list[int]]:
     """Return subset name -> positions: "all", and for the tag "seen" one group a value."""
     groups: dict[str, list[int]] = {"all": list(range(len(examples)))}

@@ -35,6 +35,7 @@ def decode(
     config = GenerationConfig(
         num_beams=settings.beams,
         max_new_tokens=settings.max_new_tokens,
+        min_new_tokens=settings.min_new_tokens or None,
         length_penalty=settings.length_penalty,
         do_sample=False,
         early_stopping=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,17 @@ def read_outputs(file: Path, expected: str) -> list[str]:
     return texts
 
 
-def score_file(task: str, file: Path, split: str = "test") -> list[dict[str, Any]]:
-    """Return every official score of the task for a file: metric, subset, value, unit and signature.
+def score_file(task: str, file: Path, split: str = "test", names: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return every official score of the task for a file, or those in `names`: metric, subset, value, unit, signature.
 
     Where the official scorer counts a source several times, the file may have a line for each time instead.
-    Raises: PlanError for an unknown task or split, OutputError for a file that does not fit, DataError without data.
+    Raises: PlanError for an unknown task, split or name, OutputError for a file that does not fit, DataError without
+    data.
     """
     sources = inputs(task, split)
+    unit = {metric.name: metric.unit for metric in TASKS[task].scores}
+    for name in names:
+        lookup(f"score of {task}", name, unit)
     examples = list(load(task, split))
     expected = f"{len(sources)} lines, one for each input that `featherbench inputs {task} --split {split}` prints"
     if len(examples) != len(sources):
@@ -61,5 +66,5 @@ def score_file(task: str, file: Path, split: str = "test") -> list[dict[str, Any
     if len(outputs) != len(examples):
         raise OutputError(f"{file}: expected {expected}; found {len(outputs)}.")
     predictions = [Prediction(item=i, text=text, truncated=False) for i, text in enumerate(outputs)]
-    unit = {metric.name: metric.unit for metric in TASKS[task].scores}
-    return [{**s.model_dump(), "unit": unit[s.metric]} for s in score(task, predictions, dict(enumerate(examples)))]
+    found = score(task, predictions, dict(enumerate(examples)), names)
+    return [{**s.model_dump(), "unit": unit[s.metric]} for s in found]

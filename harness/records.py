@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_serializer
 
 PROTOCOL = 1
 """Version of the evaluation protocol; part of every trial id"""
@@ -78,6 +78,18 @@ class DecodingSettings(Record):
     beams: int = Field(ge=1)
     max_new_tokens: int = Field(ge=1)
     length_penalty: float = Field(allow_inf_nan=False)
+    min_new_tokens: int = Field(0, ge=0)
+    """An output ends after this many tokens at the earliest"""
+
+    later = frozenset({"min_new_tokens"})
+
+    @field_validator("min_new_tokens")
+    @classmethod
+    def _below_the_most(cls, least: int, info: ValidationInfo) -> int:
+        most = info.data.get("max_new_tokens", least)  # absent if it was no number itself
+        if least > most:
+            raise ValueError(f"must not be above max_new_tokens, which is {most}")
+        return least
 
 
 class Trial(Record):

@@ -85,10 +85,13 @@ def _worker_class() -> Any:
             import torch
             import transformers
 
+            from featherbench.harness.shared import share_meteor
+
             torch.set_num_threads(threads)
             transformers.logging.set_verbosity_error()
             transformers.logging.disable_progress_bar()
             logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+            share_meteor()
             self._engine = engine
             self._at: dict[str, tuple[str, int, int]] = {}
 

@@ -11,17 +11,21 @@ from featherbench.tasks import TASKS
 from featherbench.tasks.base import Example, Unavailable
 
 
-def score(task: str, predictions: Sequence[Prediction], examples: Mapping[int, Example]) -> list[ScoreValue]:
+def score(
+    task: str, predictions: Sequence[Prediction], examples: Mapping[int, Example], names: Sequence[str] = ()
+) -> list[ScoreValue]:
     """Return every official score of the task, the primary one first, over all items and over seen and unseen ones.
 
-    A scorer that fails gives a score without a value, with the reason; NaN never enters a score.
+    With `names` only the scores of these names. A scorer that fails gives a score without a value, with the reason; NaN
+    never enters a score.
     Raises: ValueError if predictions and items are not the same set.
     """
     if [p.item for p in predictions] != list(examples):
         raise ValueError(f"{len(predictions)} predictions do not match the {len(examples)} items one to one.")
     golds = list(examples.values())
     found = []
-    for metric in sorted(TASKS[task].scores, key=lambda s: s.name != TASKS[task].primary):
+    chosen = [s for s in TASKS[task].scores if not names or s.name in names]
+    for metric in sorted(chosen, key=lambda s: s.name != TASKS[task].primary):
         for subset, members in tag_groups(golds).items():
             outputs, references = [predictions[i].text for i in members], [golds[i].references for i in members]
             value: float | None

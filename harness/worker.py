@@ -199,12 +199,13 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
     def encoded(texts: list[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
         return [(encoder.prompt(source), encoder.target(target)) for source, target in texts]
 
-    train_pairs = encoded(data.pairs(trial.task, trial.train))
+    train_texts, validation_texts = (data.pairs(trial.task, chosen) for chosen in (trial.train, trial.validation))
+    train_pairs = encoded(train_texts)
     folder = Path(engine.scratch) / "checkpoints" / trial.id
     run = Run(
         slot=slot,
         pairs=train_pairs,
-        validation=encoded(data.pairs(trial.task, trial.validation)),
+        validation=encoded(validation_texts),
         learning_rate=trial.learning_rate,
         weight_decay=trial.weight_decay,
         steps=trial.steps,
@@ -261,6 +262,8 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         device=_device_name(device),
     )
     scores = score(trial.task, predictions, evaluated)
+    trained = {source for source, _ in train_texts}
+    inputs = {"validation": {source for source, _ in validation_texts}, trial.evaluate.split: set(decoded)}
     shutil.rmtree(folder, ignore_errors=True)
     return Result(
         trial_id=trial.id,
@@ -276,6 +279,7 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         provenance={
             **provenance(),
             "frozen_work": training.frozen_work,
+            "also_trained_on": {split: len(sources & trained) for split, sources in inputs.items()},
             "seen_in_pretraining": backbones.pretraining(trial.backbone).get("seen_tasks", {}).get(trial.task),
         },
     )

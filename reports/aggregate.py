@@ -387,6 +387,11 @@ def _warnings(rows: Sequence[Summary]) -> list[str]:
     versions = {(trial.method, trial.method_version) for trial in trials}
     for method in sorted(m for m, n in Counter(name for name, _ in versions).items() if n > 1):
         found.append(f"{method} stands here in several versions of its code")
+    for split in ("validation", "test"):
+        counts = {run.provenance.get("also_trained_on", {}).get(split, 0) for row in tuned for run in row.counted}
+        if most := max(counts, default=0):
+            which = "the pairs that were trained on" if len(counts) == 1 else "the pairs that some trial was trained on"
+            found.append(f"{split} inputs that also stand in {which}: {most}")
     for name, values in (
         ("decoding", {trial.decoding for trial in trials}),
         ("precision", {trial.precision for trial in trials}),

@@ -68,6 +68,8 @@ class Decoding:
     beams: int = 5
     max_new_tokens: int = 100
     length_penalty: float = 1.0
+    min_new_tokens: int = 0
+    """An output ends after this many tokens at the earliest"""
 
 
 @dataclass(frozen=True, kw_only=True)

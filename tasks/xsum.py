@@ -1,8 +1,8 @@
 """XSum: a BBC article -> its one-sentence summary (Narayan et al. 2018, arXiv:1808.08745).
 
-Sources are cut at 512 tokens and decoded with 6 beams, length normalisation 0.8 and at most 62 new tokens (Li & Liang
-2021; their code also asks for at least 11 tokens, and leaves the length penalty at 1.0). Test articles of one text are
-as many items, as the official scorer counts them.
+Sources are cut at 512 tokens and decoded with 6 beams and length normalisation 0.8 (Li & Liang 2021), and 11 to 62 new
+tokens, which only their code says (it leaves the length penalty at 1.0). Test articles of one text are as many items,
+as the official scorer counts them.
 
 `xsum.sample` is cut from 1,000 training and 1,891 test articles; its validation articles are a seeded tenth of the
 former. `xsum.news_to_sports` and `xsum.within_news` train on some topics and test on others; the topic is read from the
@@ -138,7 +138,7 @@ XSUM = Task(
     scores=XSUM_SCORES,
     primary="rouge2",
     words="summarize:",
-    decoding=Decoding(beams=6, max_new_tokens=62, length_penalty=0.8),
+    decoding=Decoding(beams=6, max_new_tokens=62, length_penalty=0.8, min_new_tokens=11),
     max_source_tokens=512,
     repeated_sources=True,
     overlap=None,

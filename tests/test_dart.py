@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from featherbench.tasks.base import Example
 from featherbench.tasks.dart import json_entries, linearise, read, xml_entries
 from featherbench.tasks.files import DataError
 from featherbench.tasks.load import _loaded, content_sha256, load
+from featherbench.tasks.metrics.bleu import DART_BLEU, DART_BLEU_LOWER_SPLIT
+from featherbench.tasks.metrics.dart_text import lower_split
 
 TRIPLES = [["[TABLECONTEXT]", "[TITLE]", "Café"], ["Café", "NO._OF_CHANNELS", "1 "]]
 
@@ -151,6 +154,32 @@ ITEMS = {"train": (6892, 6892, 18102), "validation": (2721, 2721, 6980), "test":
 def test_items_distinct_sources_and_references_are_counted(split: str, real_data: Path) -> None:
     found = list(load("dart.webnlg_part", split))
     assert (len(found), len({e.source for e in found}), sum(len(e.references) for e in found)) == ITEMS[split]
+
+
+# The first reference of some entries as it stands in Yale-LILY/dart, evaluation/dart_reference/all-delex-reference0.lex
+OFFICIAL_LINES = {
+    1: "in 1982 , jed jenkins in american playhouse was played by jeff daniels .",
+    7: "the date for the tournament mcdonald ' s wpga championship is 9 aug 1998 .",
+    22: "on august 31 , 2008 , sevilla fc won a superleague formula race , and gta motor competición was the winning team .",
+    49: "mandy patinkin played detective samuel ' george ' francisco in the 1988 movie alien nation .",
+    180: "the ncbi accession number of the homo sapiens species is nm_014157 . 3 / np_054876 . 2 .",
+}
+
+
+def test_lower_cased_and_split_the_references_are_the_lines_of_the_official_files(real_data: Path) -> None:
+    examples = load("dart.webnlg_part", "test")
+    assert {i: lower_split(examples[i].references[0]) for i in OFFICIAL_LINES} == OFFICIAL_LINES
+
+
+def test_every_score_says_on_which_text_it_is_taken() -> None:
+    """Plain text, which no published figure is on, or the form of the official files: then case and blanks are level."""
+    scores = [s for s in TASKS["dart"].scores if s.name != "bertscore" or find_spec("bert_score")]  # it is optional
+    signatures = {score.name: score.signature([["a"]]) for score in scores}
+    assert "text:dart-lower-split" in signatures.pop("bleu_lower_split")
+    assert len(signatures) >= 5 and all("text:raw(official:lower,split)" in text for text in signatures.values())
+    plain, split = ("Joe's café, in Rome, is dear.", "joe ' s café , in rome , is dear .")
+    assert DART_BLEU_LOWER_SPLIT.corpus([plain], [[split]]) == pytest.approx(100)
+    assert DART_BLEU.corpus([plain], [[split]]) == 0
 
 
 def test_all_5097_entries_are_scored_on_their_first_three_references(real_data: Path) -> None:

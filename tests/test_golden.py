@@ -136,7 +136,7 @@ def test_verify_prints_every_figure_beside_the_official_one_and_fails_if_one_dif
     bad = Check(case="main", score="webnlg ter", official=0.5, ours=0.6, verdict="differs")
     none = Check(case="main", score="e2e meteor", official=0.5, ours=None, verdict="unavailable: java not found")
     for rows, code in (([good, none], 0), ([good, bad], 1)):
-        monkeypatch.setattr("featherbench.tasks.golden.checks", lambda rows=rows: iter(rows))
+        monkeypatch.setattr("featherbench.tasks.golden.checks", lambda names, rows=rows: iter(rows))
         result = CliRunner().invoke(app, ["score", "--verify", "--json"])
         assert result.exit_code == code
         assert json.loads(result.stdout) == [row.row for row in rows]

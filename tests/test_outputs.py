@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from featherbench.harness.cli import USAGE, app
+from featherbench.harness.cli import ENVIRONMENT, USAGE, app
 from featherbench.harness.outputs import OutputError, inputs, read_outputs
 from featherbench.tasks import TASKS
+from featherbench.tasks.base import Score, Unavailable
 from featherbench.tasks.load import load
+from featherbench.tasks.metrics import meteor
 from featherbench.tasks.metrics.bleu import BLEU
 
 
@@ -90,6 +94,9 @@ def test_a_file_that_is_not_utf_8_says_where(outputs: Path) -> None:
         (("score", "placed", "x"), "unknown task 'placed'. Did you mean 'places'?"),
         (("score", "places", "x", "--split", "tests"), "unknown split 'tests'. Did you mean 'test'?"),
         (("score", "places"), "which file? Say `featherbench score places FILE`"),
+        (("score", "places", "x", "--score", "blue"), "unknown score of places 'blue'. Did you mean 'bleu'?"),
+        (("score", "--verify", "--score", "tir"), "unknown golden score 'tir'. Did you mean 'ter'?"),
+        (("score", "all", "--score", "bleu"), "--score goes with FILE or --verify"),
         (("inputs", "placed"), "unknown task 'placed'"),
     ],
 )
@@ -98,6 +105,54 @@ def test_mistakes_are_one_line(arguments: tuple[str, ...], message: str) -> None
     assert result.exit_code == USAGE
     (line,) = result.stderr.splitlines()
     assert message in line
+
+
+@pytest.fixture
+def three_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """places with BLEU, one score that counts lines and one that cannot be had here."""
+
+    def unavailable(outputs: Any, references: Any) -> float:
+        raise Unavailable("java not found; install it")
+
+    def made(name: str, corpus: Any) -> Score:
+        return Score(name=name, corpus=corpus, signature=lambda references: name)
+
+    scores = (BLEU, made("lines", lambda outputs, references: len(outputs)), made("absent", unavailable))
+    monkeypatch.setitem(TASKS, "places", dataclasses.replace(TASKS["places"], scores=scores))
+
+
+def test_only_the_scores_that_are_named_are_computed(outputs: Path, three_scores: None) -> None:
+    def metrics(*arguments: str) -> list[str]:
+        result = call("score", "places", str(outputs), "--json", *arguments)
+        assert result.exit_code == 0, result.stderr
+        return list(dict.fromkeys(row["metric"] for row in json.loads(result.stdout)["scores"]))
+
+    assert metrics("--score", "lines") == ["lines"]
+    assert metrics("--score", "lines", "--score", "bleu") == ["bleu", "lines"]
+    assert metrics() == ["bleu", "lines", "absent"]
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
+def test_a_score_that_cannot_be_had_is_an_error_only_if_it_was_asked_for_by_name(
+    outputs: Path, three_scores: None, as_json: list[str]
+) -> None:
+    silent = call("score", "places", str(outputs), *as_json)
+    assert silent.exit_code == 0 and silent.stderr == "" and "unavailable: java not found" in silent.stdout
+    asked = call("score", "places", str(outputs), "--score", "absent", "--score", "lines", *as_json)
+    assert asked.exit_code == ENVIRONMENT
+    assert asked.stderr == "error: absent: unavailable: java not found; install it\n"
+    assert "lines" in asked.stdout, "the other scores are told all the same"
+
+
+def test_verify_takes_names_as_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    result = call("score", "--verify", "--score", "rouge2", "--json")
+    assert result.exit_code == 0
+    assert {row["score"] for row in json.loads(result.stdout)} == {"xsum rouge2"}
+    meteor._stop()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    without = call("score", "--verify", "--score", "meteor")
+    assert without.exit_code == ENVIRONMENT
+    assert "error: dart meteor: unavailable: java not found" in without.stderr
 
 
 def test_a_source_that_counts_twice_may_have_one_line_or_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,10 @@ from typing import Any
 import datasets
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from featherbench.harness import data
+from featherbench.harness.cli import app
 from featherbench.harness.plan import Plan, expand, read_plan
 from featherbench.harness.records import Trial
 from featherbench.harness.spec import PlanError
@@ -349,6 +351,46 @@ def test_items_of_one_source_share_one_output(tiny_llama: str, monkeypatch: pyte
     found = decode(tuned, encoder, [(4, "a"), (7, "b"), (9, "a")], settings, 2, lambda _, total: totals.append(total))
     assert [p.item for p in found] == [4, 7, 9] and found[0].text == found[2].text
     assert set(totals) == {2}, "two sources were decoded"
+
+
+@pytest.fixture
+def leaky(folder: Path) -> None:
+    """Two validation inputs and one of the two test inputs also stand in training; one test input stands there twice."""
+    seen = '{"text": "four", "summary": "x", "topic": "a"}\n'
+    (folder / "train.jsonl").write_text(lines(8) + seen + seen, encoding="utf-8")
+    (folder / "dev.jsonl").write_text(lines(4) + lines(4, 100), encoding="utf-8")
+
+
+def test_inputs_that_stand_in_two_splits_are_kept_and_told_before_anything_trains(
+    leaky: None, folder: Path, plan_of: Callable[..., Plan]
+) -> None:
+    (cell,) = plan_of().cells
+    assert [len(load(cell.base.task, split)) for split in ("train", "validation", "test")] == [5, 4, 2]
+    result = CliRunner().invoke(app, ["plan", str(folder / "own.yaml"), "--json"])
+    first, second = json.loads(result.stdout)["warnings"]
+    assert first.startswith(f"{cell.base.task}: 2 inputs of the validation split also stand in the training split.")
+    assert second.startswith(f"{cell.base.task}: 1 inputs of the test split also stand in the training split.")
+    assert f"warning: {first}" in CliRunner().invoke(app, ["plan", str(folder / "own.yaml")]).stdout.splitlines()
+
+
+def test_splits_that_share_nothing_give_no_warning(folder: Path, plan_of: Callable[..., Plan]) -> None:
+    plan_of()
+    result = CliRunner().invoke(app, ["plan", str(folder / "own.yaml"), "--json"])
+    assert json.loads(result.stdout)["warnings"] == []
+
+
+@pytest.mark.parametrize("size", ["full", 1])
+def test_a_trial_counts_those_among_the_pairs_that_it_was_trained_on(
+    size: Any, leaky: None, plan_of: Callable[..., Plan], tmp_path: Path
+) -> None:
+    (cell,) = plan_of(sizes=[size]).cells
+    result = run_trial(cell.base, Engine(artifacts=str(tmp_path), scratch=str(tmp_path)))
+    trained, validated = (
+        {s for s, _ in data.pairs(cell.base.task, p)} for p in (cell.base.train, cell.base.validation)
+    )
+    expected = {"validation": len(trained & validated), "test": int("four" in trained)}
+    assert result.provenance["also_trained_on"] == expected
+    assert expected == {"validation": 2, "test": 1} or size == 1
 
 
 def test_the_length_check_knows_that_sources_are_cut(folder: Path, plan_of: Callable[..., Plan]) -> None:

@@ -173,6 +173,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         row(config={"learning_rate": "fast"}),
         ("config of prefix:", "valid number", "given: 'fast'"),
     ),
+    "outputs that must be longer than they may be": (
+        {"decoding": {"max_new_tokens": 4, "min_new_tokens": 5}},
+        ("decoding:", "min_new_tokens: must not be above max_new_tokens, which is 4", "given: 5"),
+    ),
     "decoding value of a wrong type": (
         {"decoding": {"beams": "five"}},
         ("decoding:", "beams:", "valid integer", "given: 'five'"),
@@ -270,6 +274,7 @@ SENSELESS: dict[str, dict[str, Any]] = {
     "learning rate that is no number": row(config={"learning_rate": float("nan")}),
     "negative steps": row(config={"steps": -3}),
     "no beams": {"decoding": {"beams": 0}},
+    "a minimum below zero": {"decoding": {"min_new_tokens": -1}},
     "outputs without tokens": {"decoding": {"max_new_tokens": 0}},
     "budget that is not a number": row(budget=float("nan")),
     "MLP without a hidden unit": row(config={"hidden": 0}),

@@ -225,6 +225,13 @@ def test_rows_that_were_not_treated_alike_are_told(tmp_path, changes, warning):
     assert bool(told) == (warning is not None)
 
 
+def test_inputs_that_a_row_was_trained_on_are_a_caution(store):
+    assert not [text for text in board_of(store).warnings if "also stand" in text]
+    run(store, "adapter", 5, 55.0, 41.0, provenance={"also_trained_on": {"validation": 0, "test": 3}})
+    [told] = [text for text in board_of(store).warnings if "also stand" in text]
+    assert told == "test inputs that also stand in the pairs that some trial was trained on: 3"
+
+
 def test_every_row_says_what_the_backbone_had_seen(store):
     saw = {"provenance": {"seen_in_pretraining": "its training part"}}
     run(store, "adapter", 5, 55.0, 41.0, **saw)

@@ -13,7 +13,7 @@ import polars
 import pytest
 
 from featherbench.tasks import TASKS, xsum
-from featherbench.tasks.base import Example
+from featherbench.tasks.base import Decoding, Example
 from featherbench.tasks.files import DataError
 from featherbench.tasks.load import _loaded, content_sha256, load
 from featherbench.tasks.xsum import topic, urls
@@ -57,7 +57,7 @@ def test_an_article_is_one_line_and_its_summary_the_reference(folder: Path) -> N
 
 def test_the_settings_are_the_papers() -> None:
     task = TASKS["xsum"]
-    assert (task.decoding.beams, task.decoding.length_penalty, task.decoding.max_new_tokens) == (6, 0.8, 62)
+    assert task.decoding == Decoding(beams=6, length_penalty=0.8, min_new_tokens=11, max_new_tokens=62)
     assert task.max_source_tokens == 512
 
 

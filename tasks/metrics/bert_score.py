@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from featherbench.tasks.base import Score
+from featherbench.tasks.metrics.dart_text import RAW
 from featherbench.tasks.metrics.references import first_three
 from featherbench.tasks.metrics.signature import signature as _signature
 from featherbench.tasks.metrics.weights import loaded, origin
@@ -41,7 +42,7 @@ def bert_score(predictions: Sequence[str], references: Sequence[Sequence[str]]) 
 
 def signature(references: Sequence[Sequence[str]]) -> str:
     """Return model, layer, options, version and counts."""
-    options = (origin(MODEL), f"layer:{LAYER}", "idf:no", "rescale:no", "f1")
+    options = (origin(MODEL), f"text:{RAW}", f"layer:{LAYER}", "idf:no", "rescale:no", "f1")
     return _signature("bertscore", first_three(references), *options, package="bert-score")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from featherbench.tasks.base import Score, Unavailable
+from featherbench.tasks.metrics.dart_text import RAW
 from featherbench.tasks.metrics.signature import signature as _signature
 from featherbench.tasks.metrics.weights import loaded, origin
 
@@ -59,7 +60,7 @@ def bleurt(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> f
 
 def signature(references: Sequence[Sequence[str]]) -> str:
     """Return checkpoint, version and counts."""
-    options = (origin(MODEL), f"max:{LONGEST}")
+    options = (origin(MODEL), f"text:{RAW}", f"max:{LONGEST}")
     return _signature("bleurt", [refs[:1] for refs in references], *options, package="transformers")
 
 

@@ -1,8 +1,9 @@
 """METEOR 1.5 (Denkowski & Lavie 2014), English, with its own normalisation: `-l en -norm`. Points, 0 to 100.
 
 The jar of pycocoevalcap gives the figures of the E2E, WebNLG 2017 and DART scripts, which differ in the text they hand
-over: PTB tokens, prepared text, the text as it is. Its table of paraphrases takes many seconds to load, so one Java
-process a Python process is started at the first score and kept until the end.
+over: PTB tokens, prepared text, the text as it is. Its table of paraphrases takes many seconds to load and a gigabyte,
+so one Java process a Python process is started at the first score and kept until the end. Where several Python
+processes work side by side, `use` lets one of them score for all.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import IO
 
 from featherbench.tasks.base import Score, Unavailable
+from featherbench.tasks.metrics.dart_text import RAW
 from featherbench.tasks.metrics.java import jar, java
 from featherbench.tasks.metrics.ptb import ptb_corpus
 from featherbench.tasks.metrics.references import first_three
@@ -106,8 +108,18 @@ class _Jvm:
                     pass  # what was not written yet cannot be any more
 
 
+LineScorer = Callable[[Sequence[str], Sequence[Sequence[str]]], tuple[float, list[float]]]
+"""What `meteor_lines` is: (outputs, references) -> METEOR of the corpus and of each line"""
+
 _lock = threading.Lock()
 _running: _Jvm | None = None
+_elsewhere: LineScorer | None = None
+
+
+def use(scorer: LineScorer | None) -> None:
+    """Let `scorer` answer every later call of `meteor_lines` in this process; None: a Java process of its own again."""
+    global _elsewhere
+    _elsewhere = scorer
 
 
 def _stop() -> None:
@@ -125,6 +137,10 @@ def meteor_lines(predictions: Sequence[str], references: Sequence[Sequence[str]]
 
     Raises: Unavailable without Java, or if the process dies, is too slow or answers nonsense.
     """
+    return (_elsewhere or _lines_here)(predictions, references)
+
+
+def _lines_here(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[float, list[float]]:
     global _running
     with _lock:
         try:
@@ -170,4 +186,4 @@ def _score(text: str, corpus: Callable[[Sequence[str], Sequence[Sequence[str]]],
 
 E2E_METEOR = _score("ptb", meteor_e2e, every=True)
 WEBNLG_METEOR = _score("webnlg2017", meteor_webnlg)
-DART_METEOR = _score("raw", meteor_dart)
+DART_METEOR = _score(RAW, meteor_dart)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featherbench.tasks.base import Score
+from featherbench.tasks.metrics.dart_text import RAW
 from featherbench.tasks.metrics.signature import signature as _signature
 from featherbench.tasks.metrics.weights import loaded, origin
 
@@ -102,7 +103,7 @@ def mover_score(predictions: Sequence[str], references: Sequence[Sequence[str]])
 
 def signature(references: Sequence[Sequence[str]]) -> str:
     """Return model, options, version and counts."""
-    options = (origin(MODEL), "layer:last", "idf:by-side", "n:1")
+    options = (origin(MODEL), f"text:{RAW}", "layer:last", "idf:by-side", "n:1")
     return _signature("moverscore", [refs[:1] for refs in references], *options, package="featherbench")
 
 

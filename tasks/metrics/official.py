@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from featherbench.tasks.metrics.bert_score import BERT_SCORE
-from featherbench.tasks.metrics.bleu import BLEU, DART_BLEU, WEBNLG_BLEU
+from featherbench.tasks.metrics.bleu import BLEU, DART_BLEU, DART_BLEU_LOWER_SPLIT, WEBNLG_BLEU
 from featherbench.tasks.metrics.bleurt import BLEURT
 from featherbench.tasks.metrics.cider import CIDER
 from featherbench.tasks.metrics.meteor import DART_METEOR, E2E_METEOR, WEBNLG_METEOR
@@ -14,5 +14,5 @@ from featherbench.tasks.metrics.ter import DART_TER, WEBNLG_TER
 
 E2E_SCORES = (BLEU, NIST_PY, NIST_MTEVAL, E2E_METEOR, ROUGE_L, CIDER)
 WEBNLG_SCORES = (WEBNLG_BLEU, WEBNLG_METEOR, WEBNLG_TER)
-DART_SCORES = (DART_BLEU, DART_METEOR, DART_TER, MOVER_SCORE, BERT_SCORE, BLEURT)
+DART_SCORES = (DART_BLEU, DART_METEOR, DART_TER, MOVER_SCORE, BERT_SCORE, BLEURT, DART_BLEU_LOWER_SPLIT)
 XSUM_SCORES = XSUM_ROUGE

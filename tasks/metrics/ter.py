@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from rapidfuzz.distance import Levenshtein
 
 from featherbench.tasks.base import Score
+from featherbench.tasks.metrics.dart_text import RAW
 from featherbench.tasks.metrics.references import first_three
 from featherbench.tasks.metrics.signature import signature as _signature
 from featherbench.tasks.metrics.webnlg_text import prepare
@@ -227,4 +228,4 @@ def _score(text: str, corpus: Callable[[Sequence[str], Sequence[Sequence[str]]],
 
 
 WEBNLG_TER = _score("webnlg2017", lambda predictions, references: ter(*prepare(predictions, references)))
-DART_TER = _score("raw", lambda predictions, references: ter(predictions, first_three(references)))
+DART_TER = _score(RAW, lambda predictions, references: ter(predictions, first_three(references)))

@@ -14,19 +14,19 @@ from unidecode import unidecode
 from featherbench.tasks.metrics.references import first_three
 
 
-def _split(text: str) -> str:
+def split(text: str) -> str:
     """Put blanks around every non-word character; runs of white space become one blank."""
     return " ".join(" ".join(re.split(r"(\W)", text)).split())
 
 
 def prepare_output(text: str) -> str:
     """Return an output as the scorers get it."""
-    return _split(unidecode(unidecode(text).lower()))
+    return split(unidecode(unidecode(text).lower()))
 
 
 def prepare_reference(text: str) -> str:
     """Return a reference as the scorers get it."""
-    return unidecode(_split(text).lower())
+    return unidecode(split(text).lower())
 
 
 def prepare(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
