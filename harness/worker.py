@@ -25,7 +25,7 @@ from safetensors.torch import save as save_tensors
 from featherbench.harness import backbones, data
 from featherbench.harness.cost import decode_flops, keys_in_front, peak_bytes, reset_peak, train_flops
 from featherbench.harness.counts import count
-from featherbench.harness.decode import decode
+from featherbench.harness.decode import DecodingEngine, decode
 from featherbench.harness.deltas import DeltaError, delta_bytes, keep_delta
 from featherbench.harness.records import Cost, Prediction, Result, Trial
 from featherbench.harness.score import score
@@ -53,7 +53,9 @@ class Engine:
     """Local folder for checkpoints"""
     micro_batch: int | None = None
     """Pairs per forward pass; None: the whole batch"""
-    decode_batch: int = 16
+    decode_batch: int | None = None
+    """Inputs decoded at once; None: as memory allows"""
+    decode_engine: DecodingEngine = "own"
     checkpoint_seconds: float = 60.0
 
 
@@ -258,6 +260,7 @@ def decode_items(
         trial.decoding,
         engine.decode_batch,
         lambda done, total: on_progress("decoding", done, total),
+        engine.decode_engine,
     )
 
 
