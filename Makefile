@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup quickstart real test lint gpu clean
+.PHONY: setup quickstart real test lint gpu benchmarks clean
 
 setup: .venv/.installed
 
@@ -39,6 +39,11 @@ lint: setup
 
 gpu: setup
 	$(BIN)/python -m pytest -m gpu
+
+# Side by side with peers, those that a CPU can do; each prints JSON. They need the E2E data and, for scoring, Java.
+benchmarks: setup
+	$(BIN)/python benchmarks/scoring.py
+	$(BIN)/python benchmarks/decoding.py
 
 clean:
 	rm -rf .venv build dist *.egg-info

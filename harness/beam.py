@@ -178,7 +178,7 @@ class _Batch:
 
     def _extended(self, parents: Tensor, token: Tensor, chosen: Tensor, step: int) -> Tensor:
         """Return the tokens [n, m, max_new_tokens] of the chosen [n, m] among the candidates."""
-        found = self.tokens.take_along_dim(parents.gather(1, chosen)[:, :, None], 1)
+        found = _of_beams(self.tokens, parents.gather(1, chosen))
         found[:, :, step] = token.gather(1, chosen)
         return found
 
@@ -191,6 +191,11 @@ class _Batch:
             setattr(self, name, getattr(self, name)[rows])
         self.memory.tidy(rows)
         return parents[rows]
+
+
+def _of_beams(x: Tensor, beams: Tensor) -> Tensor:
+    """Return x[i, beams[i, j]] of x [n, k, ...] and beams [n, m]."""
+    return x[torch.arange(len(x), device=x.device)[:, None], beams]
 
 
 class Memory:
@@ -222,7 +227,7 @@ class Memory:
     def open_columns(self, parents: Tensor) -> None:
         """Make room for a token of each beam, which sees it and what its parent [n, k] saw."""
         k = parents.shape[1]
-        self.visible = self.visible.take_along_dim(parents[:, :, None], 1)
+        self.visible = _of_beams(self.visible, parents)
         if self.used + k > self.visible.shape[2]:
             self.tidy(torch.arange(len(parents), device=parents.device))
         self.visible[:, :, self.used : self.used + k] = torch.eye(k, dtype=torch.bool, device=parents.device)
@@ -237,11 +242,12 @@ class Memory:
         self.used = int(seen.sum(1).max())
         room = ROOM * self.visible.shape[1]
         order = (~seen).to(torch.uint8).argsort(dim=1, stable=True)[:, : self.used]
-        self.visible = nn.functional.pad(self.visible.take_along_dim(order[:, None], 2), (0, room))
+        index = order[:, None].expand(-1, self.visible.shape[1], -1)
+        self.visible = nn.functional.pad(self.visible.gather(2, index), (0, room))
         for kept in (self.keys, self.values):
             for layer, old in enumerate(kept):
                 new = old.new_zeros(len(rows), old.shape[1], self.used + room, old.shape[3])
-                new[:, :, : self.used] = old[rows].take_along_dim(order[:, None, :, None], 2)
+                new[:, :, : self.used] = old[rows[:, None], :, order].transpose(1, 2)
                 kept[layer] = new
 
     def attend(

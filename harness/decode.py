@@ -73,7 +73,7 @@ def decode_together(
     elif len(encoders) > 1:
         raise ValueError(f"`generate` decodes one slot at a time, here are {len(encoders)}. Decode them one by one.")
     else:
-        outputs = [_generate(tuned, encoders[0], prompts[0], settings, batch_size or GENERATE_AT_ONCE, on_progress)]
+        outputs = [generate(tuned, encoders[0], prompts[0], settings, batch_size or GENERATE_AT_ONCE, on_progress)]
     predictions = []
     for encoder, known, ids, each in zip(encoders, sources, outputs, items, strict=True):
         texts = dict(zip(known, map(encoder.text, ids), strict=True))
@@ -84,13 +84,13 @@ def decode_together(
 
 
 @torch.no_grad()
-def _generate(
+def generate(
     tuned: Tuned,
     encoder: Encoder,
     prompts: Sequence[list[int]],
     settings: DecodingSettings,
     batch_size: int,
-    on_progress: Progress,
+    on_progress: Progress = lambda done, total: None,
 ) -> list[list[int]]:
     """Return the output ids of every prompt by transformers' `generate`."""
     backbone = encoder.backbone
