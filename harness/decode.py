@@ -1,37 +1,99 @@
-"""Tuned model and sources -> predictions: batched beam search with transformers' generate."""
+"""Tuned model and sources -> predictions: beam search by our own engine, or by transformers' `generate`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
+import psutil
 import torch
 from transformers import GenerationConfig
 
+from featherbench.harness.beam import COVERED, ROOM, search
 from featherbench.harness.records import DecodingSettings, Prediction
 from featherbench.harness.text import Encoder, decoding_batch
 from featherbench.harness.tuned import Tuned
 
+DecodingEngine = Literal["own", "generate"]
+"""`generate` is the reference, and what decodes families that our engine does not cover"""
+Items = Sequence[tuple[int, str]]
+"""(item, source)"""
+Progress = Callable[[int, int], None]
+"""(done, total)"""
 
-@torch.no_grad()
+GENERATE_AT_ONCE = 16
+"""Inputs that `generate` decodes together where nothing else is said"""
+
+
 def decode(
     tuned: Tuned,
     encoder: Encoder,
-    items: Sequence[tuple[int, str]],
+    items: Items,
     settings: DecodingSettings,
-    batch_size: int = 16,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    batch_size: int | None = None,
+    on_progress: Progress = lambda done, total: None,
+    engine: DecodingEngine = "own",
 ) -> list[Prediction]:
-    """Decode each distinct source once; items are (item, source), and items of one source share its output.
+    """Decode each distinct source once; items of one source share its output.
 
     The output is cut at the first end mark and stripped; an empty one stays empty. Sources of similar length share a
-    batch, which changes no result beyond rounding.
+    batch, of at most batch_size inputs or as many as memory allows; neither it nor the engine changes a result beyond
+    rounding.
     """
+    return decode_together(tuned, [encoder], [items], settings, batch_size, on_progress, engine)[0]
+
+
+def decode_together(
+    tuned: Tuned,
+    encoders: Sequence[Encoder],
+    items: Sequence[Items],
+    settings: DecodingSettings,
+    batch_size: int | None = None,
+    on_progress: Progress = lambda done, total: None,
+    engine: DecodingEngine = "own",
+) -> list[list[Prediction]]:
+    """Decode the items of each slot of `tuned`, any number, as `decode` does those of one; batch_size counts them all.
+
+    Raises: ValueError if several slots are to be decoded by `generate`, which takes one.
+    """
+    backbone = encoders[0].backbone
+    sources = [list(dict.fromkeys(source for _, source in each)) for each in items]
+    prompts = [[encoder.prompt(source) for source in each] for encoder, each in zip(encoders, sources, strict=True)]
+    if engine == "own" and backbone.anatomy.family in COVERED:
+        at_once = batch_size or _as_memory_allows(tuned, prompts, settings)
+        outputs = search(
+            tuned,
+            prompts,
+            settings,
+            end=backbone.end,
+            forbidden=backbone.forbidden,
+            at_once=at_once,
+            on_progress=on_progress,
+        )
+    elif len(encoders) > 1:
+        raise ValueError(f"`generate` decodes one slot at a time, here are {len(encoders)}. Decode them one by one.")
+    else:
+        outputs = [generate(tuned, encoders[0], prompts[0], settings, batch_size or GENERATE_AT_ONCE, on_progress)]
+    predictions = []
+    for encoder, known, ids, each in zip(encoders, sources, outputs, items, strict=True):
+        texts = dict(zip(known, map(encoder.text, ids), strict=True))
+        predictions.append(
+            [Prediction(item=item, text=texts[source][0], truncated=texts[source][1]) for item, source in each]
+        )
+    return predictions
+
+
+@torch.no_grad()
+def generate(
+    tuned: Tuned,
+    encoder: Encoder,
+    prompts: Sequence[list[int]],
+    settings: DecodingSettings,
+    batch_size: int,
+    on_progress: Progress = lambda done, total: None,
+) -> list[list[int]]:
+    """Return the output ids of every prompt by transformers' `generate`."""
     backbone = encoder.backbone
-    first: dict[str, int] = {}
-    for item, source in items:
-        first.setdefault(source, item)
-    prompts = {item: encoder.prompt(source) for source, item in first.items()}
-    order = sorted(prompts, key=lambda item: len(prompts[item]))
     config = GenerationConfig(
         num_beams=settings.beams,
         max_new_tokens=settings.max_new_tokens,
@@ -45,17 +107,31 @@ def decode(
         decoder_start_token_id=backbone.start,
         suppress_tokens=list(backbone.forbidden) or None,
     )
-    found: dict[int, Prediction] = {}
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    found: dict[int, list[int]] = {}
     with tuned.attached():
         for start in range(0, len(order), batch_size):
             chunk = order[start : start + batch_size]
             batch = decoding_batch(
-                [prompts[item] for item in chunk], backbone.end, backbone.model.device, backbone.start is not None
+                [prompts[i] for i in chunk], backbone.end, backbone.model.device, backbone.start is not None
             )
             output = backbone.model.generate(**batch, generation_config=config)
             given = batch["input_ids"].shape[1] if backbone.start is None else 1  # what was given comes back first
-            for item, row in zip(chunk, output[:, given:].tolist(), strict=True):
-                text, truncated = encoder.text(row)
-                found[item] = Prediction(item=item, text=text, truncated=truncated)
+            found |= dict(zip(chunk, output[:, given:].tolist(), strict=True))
             on_progress(len(found), len(order))
-    return [found[first[source]].model_copy(update={"item": item}) for item, source in items]
+    return [found[i] for i in range(len(prompts))]
+
+
+def _as_memory_allows(tuned: Tuned, prompts: Sequence[Sequence[list[int]]], settings: DecodingSettings) -> int:
+    """Return how many inputs fit into half of a GPU's free memory, or an eighth of a host's, where others run too."""
+    head = tuned.backbone.get_output_embeddings().weight
+    if head.device.type == "cuda":
+        free = torch.cuda.mem_get_info(head.device)[0] // 2
+    else:
+        free = psutil.virtual_memory().available // 8
+    anatomy, longest = tuned.anatomy, max((len(prompt) for each in prompts for prompt in each), default=0)
+    # no beam shares a token with another, at worst
+    columns = longest + settings.beams * (settings.max_new_tokens + ROOM)
+    store = 2 * anatomy.num_layers * anatomy.kv_heads * anatomy.head_dim * columns * head.element_size()
+    logits = 4 * settings.beams * anatomy.vocab_size * torch.float32.itemsize  # four copies at a time
+    return max(1, free // (store + logits))

@@ -7,7 +7,7 @@ its slot: rows stand sorted by slot, the same number for each. One slot is the p
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,13 @@ from featherbench.methods.base import Anatomy, Method, Point, Probe, Tensors
 ATTENTION = "featherbench"
 """Name of our attention function in transformers; every backbone is loaded with it"""
 
+Prefix = tuple[Tensor, Tensor, Tensor]
+"""Keys and values [R, kv_heads, L, head_dim] in front of the text's, and which of them exist [R, L]"""
+Keep = Callable[[int, Tensor, Tensor], None]
+"""Takes a layer's number and the text's own keys and values"""
+Attend = Callable[[int, Tensor, Tensor, Tensor, Prefix | None, float], Tensor]
+"""(layer, query, key, value, prefix of each slot, scaling) -> the attention's output [R, T, heads, head_dim]"""
+
 
 def _full_mask(*args: Any, **kwargs: Any) -> Tensor | None:
     """Return transformers' own boolean mask, always spelled out: prefixes are put in front of it."""
@@ -31,15 +38,28 @@ def _full_mask(*args: Any, **kwargs: Any) -> Tensor | None:
 
 
 def _attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    keep: Keep | None = None,
+    attend: Attend | None = None,
+    **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """SDPA with keys and values in front: of a source that was computed before, of a slot's prefix.
 
-    They come after the cache, so they are never stored in it.
+    They come after the cache, so they are never stored in it. A decoder of our own may take the text's keys and
+    values (`keep`), or do the attention in place of SDPA (`attend`).
     """
-    keep = module.__dict__.get("featherbench_keep")
+    layer: Any = module.__dict__.get("layer_idx")
+    if attend is not None:
+        prefix = module.__dict__.get("featherbench_prefix")
+        return attend(layer, query, key, value, prefix and prefix(None), kwargs["scaling"]), None
     if keep is not None:
-        keep(key, value)
+        keep(layer, key, value)
+    if "featherbench_keep" in module.__dict__:
+        module.__dict__["featherbench_keep"](key, value)
     for name in ("featherbench_source", "featherbench_prefix"):
         in_front = module.__dict__.get(name)
         if in_front is None:
@@ -209,9 +229,9 @@ class Tuned(nn.Module):
             empty = torch.empty(0)
             keys, values, visible = apply(point, config, stored, rows, empty, empty)
 
-            def rows_of(num_rows: int) -> tuple[Tensor, Tensor, Tensor]:
-                """Return every row's keys, values [R, kv_heads, L, head_dim] and visible [R, L]."""
-                n = num_rows // num_slots
+            def rows_of(num_rows: int | None) -> Prefix:
+                """Return the prefix of every row, or of every slot."""
+                n = num_rows // num_slots if num_rows else 1
                 return tuple(t.repeat_interleave(n, 0) if n > 1 else t for t in (keys, values, visible))
 
             return rows_of
@@ -261,7 +281,7 @@ class Tuned(nn.Module):
         num_rows = labels.shape[0] // len(self.slots)
         slot_of_row = torch.arange(labels.shape[0], device=labels.device) // num_rows
         with torch.autocast(hidden.device.type, enabled=False):  # losses are compared: no bfloat16 logits
-            logits = self._head(hidden[wanted])
+            logits = self.head(hidden[wanted])
         return logits, labels[wanted], slot_of_row[:, None].expand_as(labels)[wanted]
 
     @contextmanager
@@ -309,7 +329,7 @@ class Tuned(nn.Module):
             use_cache=False,
         ).last_hidden_state
 
-    def _head(self, hidden: Tensor) -> Tensor:
+    def head(self, hidden: Tensor) -> Tensor:
         """Return logits of hidden states, as the family's own forward does: T5 may scale them, BART adds a bias."""
         head = self.backbone.get_output_embeddings()
         if getattr(self.backbone.config, "scale_decoder_outputs", False):

@@ -26,7 +26,7 @@ from safetensors.torch import save as save_tensors
 from featherbench.harness import backbones, data
 from featherbench.harness.cost import decode_flops, keys_in_front, peak_bytes, reset_peak, train_flops
 from featherbench.harness.counts import count
-from featherbench.harness.decode import decode
+from featherbench.harness.decode import DecodingEngine, decode
 from featherbench.harness.deltas import DeltaError, delta_bytes, keep_delta
 from featherbench.harness.frozen import Cache
 from featherbench.harness.records import Cost, Prediction, Result, Trial
@@ -55,7 +55,9 @@ class Engine:
     """Local folder for checkpoints"""
     micro_batch: int | None = None
     """Pairs per forward pass; None: the whole batch"""
-    decode_batch: int = 16
+    decode_batch: int | None = None
+    """Inputs decoded at once; None: as memory allows"""
+    decode_engine: DecodingEngine = "own"
     slots: int | None = None
     """Trials that share training steps; None: one on a CPU, on a GPU as many as pay"""
     checkpoint_seconds: float = 60.0
@@ -298,6 +300,7 @@ def decode_items(
         trial.decoding,
         engine.decode_batch,
         lambda done, total: on_progress("decoding", done, total),
+        engine.decode_engine,
     )
 
 
