@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import psutil
@@ -12,7 +15,8 @@ from transformers import GenerationConfig
 from featherbench.harness.beam import COVERED, ROOM, search
 from featherbench.harness.records import DecodingSettings, Prediction
 from featherbench.harness.text import Encoder, decoding_batch
-from featherbench.harness.tuned import Tuned
+from featherbench.harness.tuned import Slot, Tuned
+from featherbench.harness.turns import Turns
 
 DecodingEngine = Literal["own", "generate"]
 """`generate` is the reference, and what decodes families that our engine does not cover"""
@@ -81,6 +85,79 @@ def decode_together(
             [Prediction(item=item, text=texts[source][0], truncated=texts[source][1]) for item, source in each]
         )
     return predictions
+
+
+@dataclass(kw_only=True, eq=False)
+class Request:
+    """One slot's items to decode."""
+
+    slot: Slot
+    encoder: Encoder
+    items: Items
+    settings: DecodingSettings
+    on_progress: Progress = lambda done, total: None
+    predictions: list[Prediction] = field(default_factory=list, init=False)
+    seconds: float = field(default=0.0, init=False)
+    """Of decoding; what was decoded together is divided by the number of slots"""
+    error: Exception | None = field(default=None, init=False)
+    over: bool = field(default=False, init=False)
+
+    def joins(self, other: Request, engine: DecodingEngine) -> bool:
+        """Say whether both can be decoded at once."""
+        covered = engine == "own" and self.encoder.backbone.anatomy.family in COVERED and not self.slot.unfrozen
+        return covered and self.slot.shape == other.slot.shape and self.settings == other.settings
+
+
+class Together:
+    """Decodes for the trials of one backbone: who has the turn does so for all that wait and can be joined."""
+
+    def __init__(self, turns: Turns, batch_size: int | None = None, engine: DecodingEngine = "own") -> None:
+        self._turns, self._batch_size, self._engine = turns, batch_size, engine
+        self._arriving = threading.Lock()
+        self._waiting: list[Request] = []
+
+    def decode(self, request: Request) -> None:
+        """Fill in a request's predictions and seconds. Raises: what went wrong with this one."""
+        with self._arriving:
+            self._waiting.append(request)
+        with self._turns:
+            if not request.over:
+                with self._arriving:
+                    chosen = [r for r in self._waiting if r is request or r.joins(request, self._engine)]
+                    self._waiting = [r for r in self._waiting if r not in chosen]
+                self._serve(chosen)
+        if request.error is not None:
+            raise request.error
+
+    def _serve(self, requests: list[Request]) -> None:
+        began, backbone = time.monotonic(), requests[0].encoder.backbone
+
+        def show(done: int, total: int) -> None:
+            for request in requests:
+                request.on_progress(done, total)
+
+        try:
+            tuned = Tuned(backbone.model, backbone.anatomy, [r.slot for r in requests]).to(backbone.model.device)
+            found = decode_together(
+                tuned,
+                [r.encoder for r in requests],
+                [r.items for r in requests],
+                requests[0].settings,
+                self._batch_size,
+                show,
+                self._engine,
+            )
+        except Exception as error:
+            if len(requests) == 1 or isinstance(error, torch.AcceleratorError):  # else the device is lost to all
+                for request in requests:
+                    request.error, request.over = error, True
+                return
+            for request in requests:  # by itself, so that only a culprit fails
+                self._serve([request])
+            return
+        for request, predictions in zip(requests, found, strict=True):
+            request.predictions, request.over = predictions, True
+            request.seconds = (time.monotonic() - began) / len(requests)
 
 
 @torch.no_grad()

@@ -26,10 +26,10 @@ from safetensors.torch import save as save_tensors
 from featherbench.harness import backbones, data
 from featherbench.harness.cost import decode_flops, keys_in_front, peak_bytes, reset_peak, train_flops
 from featherbench.harness.counts import count
-from featherbench.harness.decode import DecodingEngine, decode
+from featherbench.harness.decode import DecodingEngine, Request, Together
 from featherbench.harness.deltas import DeltaError, delta_bytes, keep_delta
 from featherbench.harness.frozen import Cache
-from featherbench.harness.records import Cost, Prediction, Result, Trial
+from featherbench.harness.records import Cost, Result, Trial
 from featherbench.harness.score import score
 from featherbench.harness.text import Encoder, decoding_batch
 from featherbench.harness.train import Pack, Run
@@ -105,12 +105,12 @@ class WordsProbe:
         return table[torch.tensor(self._fitted(length), device=table.device)].float().cpu()
 
 
-_loaded: dict[tuple[str, str, str, Engine], tuple[backbones.Backbone, Pack]] = {}
+_loaded: dict[tuple[str, str, str, Engine], tuple[backbones.Backbone, Pack, Together]] = {}
 _loading = threading.Lock()
 
 
-def backbone_for(trial: Trial, device: str, engine: Engine) -> tuple[backbones.Backbone, Pack]:
-    """Return the trial's backbone and its pack, kept loaded until another backbone is needed."""
+def backbone_for(trial: Trial, device: str, engine: Engine) -> tuple[backbones.Backbone, Pack, Together]:
+    """Return the trial's backbone and what trains and decodes with it, kept loaded until another backbone is needed."""
     key = (trial.backbone, trial.precision, device, engine)
     with _loading:
         if key not in _loaded:
@@ -120,7 +120,7 @@ def backbone_for(trial: Trial, device: str, engine: Engine) -> tuple[backbones.B
             backbone = backbones.load(trial.backbone, DTYPES[trial.precision], device)
             slots = engine.slots or (1 if device == "cpu" else None)
             pack = Pack(backbone.model, backbone.anatomy, slots, _cache(trial.backbone_sha256, engine))
-            _loaded[key] = backbone, pack
+            _loaded[key] = backbone, pack, Together(pack.turns, engine.decode_batch, engine.decode_engine)
         return _loaded[key]
 
 
@@ -187,7 +187,7 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
     data.check_content(trial)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     on_progress("loading", 0, 1)
-    backbone, pack = backbone_for(trial, device, engine)
+    backbone, pack, together = backbone_for(trial, device, engine)
     started = time.monotonic()
     method, config, encoder = method_of(trial.method), config_of(trial), encoder_for(trial, backbone)
     if reason := method.refuses(backbone.anatomy, config):
@@ -223,14 +223,16 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
     reset_peak(device)
     training = pack.train(run)
     train_peak = peak_bytes(device)
-    on_progress("decoding", 0, 1)
-    with pack.turns:
-        reset_peak(device)
-        decode_started = time.monotonic()
-        tuned = Tuned(backbone.model, backbone.anatomy, [slot]).to(device)
-        predictions = decode_items(trial, engine, tuned, encoder, on_progress)
-        decode_seconds = time.monotonic() - decode_started
-        decode_peak = peak_bytes(device)
+    reset_peak(device)
+    request = Request(
+        slot=slot,
+        encoder=encoder,
+        items=sources_of(trial),
+        settings=trial.decoding,
+        on_progress=lambda done, total: on_progress("decoding", done, total),
+    )
+    together.decode(request)
+    predictions, decode_peak = request.predictions, peak_bytes(device)
     alone = training.shared == training.step  # the peak of a pack is nobody's own
     delta = slot.delta() if trial.method != UNTUNED.name else {}
     about = {"trial": trial.id, "method": trial.method, "config": trial.config}
@@ -253,7 +255,7 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         steps=training.step,
         train_tokens=training.tokens,
         train_seconds=training.seconds,
-        decode_seconds=decode_seconds,
+        decode_seconds=request.seconds,
         seconds=time.monotonic() - started + training.earlier_seconds,
         tokens_per_second=training.tokens / training.seconds if training.seconds else 0.0,
         train_flops=training.tokens * flops_per_token,
@@ -287,27 +289,16 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
     )
 
 
-def decode_items(
-    trial: Trial, engine: Engine, tuned: Tuned, encoder: Encoder, on_progress: Progress
-) -> list[Prediction]:
-    """Decode the trial's evaluation items; only sources are read here."""
+def sources_of(trial: Trial) -> list[tuple[int, str]]:
+    """Return the trial's evaluation items with their sources; no reference is read here."""
     examples = load_examples(trial.task, trial.evaluate.split)
-    sources = [(item, examples[item].source) for item in data.items(trial.task, trial.evaluate)]
-    return decode(
-        tuned,
-        encoder,
-        sources,
-        trial.decoding,
-        engine.decode_batch,
-        lambda done, total: on_progress("decoding", done, total),
-        engine.decode_engine,
-    )
+    return [(item, examples[item].source) for item in data.items(trial.task, trial.evaluate)]
 
 
 def tuned_from_delta(trial: Trial, artifacts: str, path: str | None, sha256: str | None) -> tuple[Tuned, Encoder]:
     """Return the tuned model of a finished trial and its linearisation."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    backbone, _ = backbone_for(trial, device, Engine(artifacts=artifacts, scratch=artifacts))
+    backbone, *_ = backbone_for(trial, device, Engine(artifacts=artifacts, scratch=artifacts))
     if path is None and trial.method != UNTUNED.name:
         raise DeltaError(f"trial {trial.id} kept no delta.")
     if path is None:

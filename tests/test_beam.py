@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,14 @@ import pytest
 import torch
 
 from featherbench.harness import backbones
+from featherbench.harness import decode as decode_module
 from featherbench.harness.backbones import Backbone
 from featherbench.harness.beam import Memory, search
-from featherbench.harness.decode import decode, decode_together, generate
+from featherbench.harness.decode import Request, Together, decode, decode_together, generate
 from featherbench.harness.records import DecodingSettings, Prediction
 from featherbench.harness.text import Encoder, training_batch
 from featherbench.harness.tuned import Slot, Tuned, new_slot
+from featherbench.harness.turns import Turns
 from featherbench.methods import METHODS
 from featherbench.methods.base import Method
 from featherbench.tasks.load import load as load_examples
@@ -165,3 +169,52 @@ def test_in_float32_outputs_differ_only_where_they_are_equally_good(real_data: P
     assert len(others) <= 4
     for prompt, a, b in others:
         assert abs(score(tuned, backbone, prompt, a) - score(tuned, backbone, prompt, b)) < 1e-4
+
+
+def requests(backbone: Backbone, name: str, number: int) -> list[Request]:
+    slots = [slot_of(backbone, METHODS[name], size=2 + n, seed=n) for n in range(number)]
+    encoders = [Encoder(backbone=backbone, method=s.method, config=s.config) for s in slots]
+    return [
+        Request(slot=slot, encoder=encoder, items=ITEMS[n:], settings=SETTINGS[2])
+        for n, (slot, encoder) in enumerate(zip(slots, encoders, strict=True))
+    ]
+
+
+def decode_all(backbone: Backbone, wanted: list[Request]) -> list[BaseException | None]:
+    """Let every request wait before the first is served; return what each raised."""
+    turns = Turns()
+    together = Together(turns)
+    with ThreadPoolExecutor(len(wanted)) as threads:
+        with turns:
+            asked = [threads.submit(together.decode, request) for request in wanted]
+            while len(turns._queue) <= len(wanted):
+                time.sleep(0.001)
+        return [future.exception() for future in asked]
+
+
+def test_trials_that_wait_are_decoded_together(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, alone = requests(backbone, "prefix", 3), requests(backbone, "prefix", 3)
+    passes: list[int] = []
+    plain = decode_module.search
+    monkeypatch.setattr(
+        decode_module, "search", lambda tuned, *a, **k: (passes.append(len(tuned.slots)), plain(tuned, *a, **k))[1]
+    )
+    assert decode_all(backbone, together) == [None] * 3
+    assert passes == [3]
+    for request in alone:
+        Together(Turns()).decode(request)
+    assert [r.predictions for r in together] == [r.predictions for r in alone]
+
+
+def test_one_that_fails_takes_no_other_along(backbone: Backbone) -> None:
+    together, alone = requests(backbone, "adapter", 3), requests(backbone, "adapter", 3)
+    for request in (together[1], alone[1]):
+        request.items = [None]  # type: ignore[list-item]
+    assert [error is None for error in decode_all(backbone, together)] == [True, False, True]
+    for n in (0, 2):
+        Together(Turns()).decode(alone[n])
+        assert together[n].predictions == alone[n].predictions
+
+
+def test_methods_that_unfreeze_weights_are_decoded_one_by_one(backbone: Backbone) -> None:
+    assert decode_all(backbone, requests(backbone, "full_ft", 2)) == [None, None]

@@ -19,6 +19,7 @@ import torch
 
 from featherbench.harness import store as tables
 from featherbench.harness import worker
+from featherbench.harness.decode import decode
 from featherbench.harness.plan import expand
 from featherbench.harness.run import Sweep, run_plan
 from featherbench.harness.schedule import MAX_ATTEMPTS, ClusterError, Pool
@@ -214,7 +215,7 @@ def test_a_delta_gives_the_predictions_back(tiny_llama: str, tmp_path: Path) -> 
     result = run_trial(trial, engine)
     assert result.status == "ok" and result.delta and result.delta_sha256
     tuned, encoder = worker.tuned_from_delta(trial, str(tmp_path), result.delta, result.delta_sha256)
-    again = worker.decode_items(trial, engine, tuned, encoder, lambda stage, done, total: None)
+    again = decode(tuned, encoder, worker.sources_of(trial), trial.decoding)
     assert tuple(again) == result.predictions
     (tmp_path / result.delta).write_bytes(b"damaged")
     with pytest.raises(ValueError, match="expected sha256"):

@@ -9,6 +9,7 @@ import torch
 
 from featherbench.contracts.tiny import write_backbone
 from featherbench.harness import backbones, worker
+from featherbench.harness.decode import decode
 from featherbench.harness.plan import expand
 from featherbench.harness.records import Trial
 from featherbench.harness.spec import PlanError
@@ -58,7 +59,7 @@ def test_an_encoder_decoder_model_is_trained_decoded_and_scored_and_its_delta_sa
     assert len(result.predictions) == 4 and any(p.text for p in result.predictions)
     assert all(s.value is not None for s in result.scores)
     tuned, encoder = worker.tuned_from_delta(trial, str(tmp_path), result.delta, result.delta_sha256)
-    again = worker.decode_items(trial, engine, tuned, encoder, lambda stage, done, total: None)
+    again = decode(tuned, encoder, worker.sources_of(trial), trial.decoding)
     assert tuple(again) == result.predictions
 
 
