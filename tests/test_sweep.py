@@ -275,7 +275,7 @@ def test_a_packed_sweep_stores_what_a_plain_one_stores(tiny_llama: str, tmp_path
     for a, b in zip(found["curves"], expected["curves"], strict=True):
         assert (a["trial"], a["name"], a["step"]) == (b["trial"], b["name"], b["step"])
         assert a["value"] == pytest.approx(b["value"], rel=1e-9)
-    shared = {row["id"]: json.loads(row["cost"])["pack"] for row in packed.rows(sa.select(tables.trials))}
+    shared = {row["id"]: row["cost"]["pack"] for row in packed.rows(sa.select(tables.trials))}
     methods = {c.trial("final", n, {}).id: c.base.method for c in plan.cells for n in range(c.num_final)}
     assert max(shared[t] for t in shared if methods[t] in ("prefix", "adapter")) > 1.5
     assert all(shared[t] == 1.0 for t in shared if methods[t] in ("ft_top2", "untuned"))
