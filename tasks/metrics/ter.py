@@ -50,19 +50,18 @@ def _coded(words: Sequence[str], codes: dict[str, str]) -> str:
 def _table(output: str, reference: str) -> tuple[list[list[float]], list[bytearray]]:
     """Return cost and last move of every cell [output words][reference words].
 
-    The moves into a cell are tried in the order match or substitute, insert, delete; a later one must be cheaper. No
-    match and no insertion starts from a cell outside the beam; deletions do, so that every cell has a cost.
+    The moves into a cell are tried in the order match or substitute, insert, delete; a later one must be cheaper. A
+    cell outside the beam makes no move, unless no output word is left: there deletions lead to the reference's end.
     """
     size = len(reference)
     costs: list[list[float]] = [[float(i) for i in range(size + 1)]]
     moves = [bytearray([DELETE]) * (size + 1)]
-    for word in output:
-        before = costs[-1]
-        limit = min(before) + BEAM
-        if max(before) > limit:
-            before = [cost if cost <= limit else _OUTSIDE for cost in before]
-        left = before[0] + 1
-        row, move = [left], bytearray([INSERT])
+    before = costs[0]  # infinite where no move may start
+    for number, word in enumerate(output, 1):
+        limit = min(costs[-1]) + BEAM if number < len(output) else _OUTSIDE
+        cost = before[0] + 1
+        row, move = [cost], bytearray([INSERT])
+        left = cost if cost <= limit else _OUTSIDE
         diagonal = before[0]
         for gold, above in zip(reference, before[1:], strict=True):
             cost, how = (diagonal if word == gold else diagonal + 1), MATCH
@@ -72,9 +71,10 @@ def _table(output: str, reference: str) -> tuple[list[list[float]], list[bytearr
                 cost, how = left + 1, DELETE
             row.append(cost)
             move.append(how)
-            diagonal, left = above, cost
+            diagonal, left = above, cost if cost <= limit else _OUTSIDE
         costs.append(row)
         moves.append(move)
+        before = row if max(row) <= limit else [cost if cost <= limit else _OUTSIDE for cost in row]
     return costs, moves
 
 
@@ -171,10 +171,10 @@ def _best_shift(output: str, reference: str, path: _Alignment) -> str | None:
     best, taken = path.edits, None
     blocks = _blocks(output, reference, path)
     for length in range(LONGEST_SHIFT, 0, -1):
-        gained = path.edits - best
-        if gained > 2 * length or (gained == 2 * length and taken is not None):
-            break
         for shifted in _shifts(output, path, length, blocks[length]):
+            gained = path.edits - best
+            if gained > 2 * length or (gained == 2 * length and taken is not None):
+                return taken
             cutoff = best - 1 if taken is None else best - 2
             edits = _distance(shifted, reference, cutoff)
             if edits <= cutoff:
