@@ -419,6 +419,10 @@ def run(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Worker processes; default: one per GPU, one on a CPU")
     ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Cores a worker computes with; default: all, shared evenly. Those left score outputs"),
+    ] = None,
     micro_batch: Annotated[
         int | None, typer.Option(min=1, help="Pairs per forward pass; changes memory, not results")
     ] = None,
@@ -458,7 +462,7 @@ def run(
         with Board(sweep, quiet=as_json) as board:
             ran = run_plan(
                 sweep,
-                lambda: Pool(engine=engine, address=address, num_workers=workers),
+                lambda: Pool(engine=engine, address=address, num_workers=workers, num_threads=threads),
                 on_finished=board.finished,
                 on_progress=board.show,
             )

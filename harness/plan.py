@@ -85,6 +85,11 @@ class CellPlan:
         """Trials of the search phase."""
         return 0 if self.method is UNTUNED else self.search.configurations * self.search.draws
 
+    def places(self) -> Iterable[tuple[Phase, int]]:
+        """Return the cell's places, the search phase first."""
+        yield from (("search", number) for number in range(self.num_search))
+        yield from (("final", number) for number in range(self.num_final))
+
     def trial(self, phase: Phase, number: int, configuration: Mapping[str, Any]) -> Trial:
         """Return the trial of a place under a configuration: learning_rate, steps, weight_decay and the method's own."""
         own = {**self.base.config, **{k: v for k, v in configuration.items() if k in self.base.config}}
@@ -126,13 +131,6 @@ class Plan:
     name: str
     text: str
     cells: tuple[CellPlan, ...]
-
-    def places(self) -> Iterable[tuple[CellPlan, Phase, int]]:
-        """Return all places, the search phase first."""
-        for cell in self.cells:
-            yield from ((cell, "search", i) for i in range(cell.num_search))
-        for cell in self.cells:
-            yield from ((cell, "final", i) for i in range(cell.num_final))
 
 
 def read_plan(name: str) -> Plan:

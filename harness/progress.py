@@ -22,7 +22,7 @@ class Board:
         self._console = Console(stderr=True, quiet=quiet)
         counts = sweep.done()
         self._total, self._done = sweep.total, sweep.total - counts.get("new", 0)
-        self._labels = {c.trial("final", i, {}).id: c.cell.label for c in sweep.plan.cells for i in range(c.num_final)}
+        self._labels = sweep.labels
         self._began, self._ran, self._last_line = time.monotonic(), 0, 0.0
         self._bars = Progress(
             TextColumn("{task.description}"),
@@ -49,7 +49,7 @@ class Board:
         found = [f"{s.metric} {s.value:.2f}" for s in result.scores if s.subset == "all" and s.value is not None]
         seconds = f"{result.cost.seconds:.0f} s" if result.cost else ""
         cause = (result.cause or "").splitlines()[:1]
-        label = self._labels.get(result.trial_id, "search trial")
+        label = self._labels[result.trial_id]
         self._console.print(
             f"{result.trial_id} {label}: {result.status}", *found, *cause, seconds, highlight=False, markup=False
         )

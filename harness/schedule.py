@@ -9,9 +9,12 @@ from __future__ import annotations
 import logging
 import math
 import os
+import shutil
 import socket
 import tempfile
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +25,8 @@ MOST_SLOTS = 32
 """Trials of a pack at most, where their number is found by trying"""
 POLL_SECONDS = 0.5
 KNOCK_SECONDS = 5.0
+FORGET_SECONDS = 5.0
+"""How long the end of a sweep waits for the last checkpoints to be removed"""
 
 _LOCAL_RAY = {
     "RAY_AUTH_MODE": "disabled",  # a cluster that we start on loopback; never set for an address the user gives
@@ -45,6 +50,8 @@ class Job:
     deaths: int = 0
     """How often its worker died while it was alone there"""
     attempt: int = 0
+    worker: Any = None
+    """Where it ran last"""
 
 
 @dataclass
@@ -58,17 +65,14 @@ class Seats:
 
 @dataclass
 class Hooks:
-    """What the driver wants to hear."""
+    """What the driver decides and wants to hear."""
 
-    next_trial: Callable[[Callable[[Trial], bool]], Trial | None]
-    """The next trial of those that fit, or None if none is ready now"""
-    company: Callable[[Trial], str | None]
-    """Which trials may share a worker with this one; None: it must be alone"""
-    started: Callable[[Trial], int]
-    """A trial starts; returns its attempt number"""
-    died: Callable[[Trial, int, str], None]
+    next_job: Callable[[str | None], Job | None]
+    """A trial that may start now, of this company if one is given; None if there is none"""
+    keep: Callable[[Sequence[Job], Sequence[tuple[Job, Result]]], None]
+    """These trials have started, and get their attempt numbers; these have ended. Returns when both are durable"""
+    died: Callable[[Job, str], None]
     """An attempt ended without a result"""
-    finished: Callable[[Result, int], None]
     progress: Callable[[dict[str, tuple[str, int, int]]], None]
     """Trial id -> (stage, done, total) of everything that runs"""
 
@@ -95,7 +99,7 @@ def _worker_class() -> Any:
             self._engine = engine
             self._at: dict[str, tuple[str, int, int]] = {}
 
-        def run(self, text: str) -> str:
+        def run(self, text: str, scored: bool) -> str:
             import torch
 
             from featherbench.harness.worker import run_trial
@@ -106,16 +110,31 @@ def _worker_class() -> Any:
                 self._at[trial.id] = (stage, done, total)
 
             try:
-                result = run_trial(trial, self._engine, note)
+                result = run_trial(trial, self._engine, note, scored)
             except torch.AcceleratorError:
                 os._exit(1)  # after such an error every further call on the device fails
             self._at.pop(trial.id, None)
             return result.model_dump_json()
 
+        def forget(self, trial_id: str) -> None:
+            """Remove what an interrupted trial would go on from: its result is kept."""
+            from featherbench.harness.worker import checkpoint_folder
+
+            shutil.rmtree(checkpoint_folder(self._engine, trial_id), ignore_errors=True)
+
         def progress(self) -> dict[str, tuple[str, int, int]]:
             return dict(self._at)
 
     return ray.remote(Worker)
+
+
+def _score(trial: str, result: str) -> str:
+    """Score a result's predictions in a process of its own."""
+    from featherbench.harness.score import scored
+    from featherbench.harness.shared import share_meteor
+
+    share_meteor()
+    return scored(Trial.model_validate_json(trial), Result.model_validate_json(result)).model_dump_json()
 
 
 @dataclass
@@ -126,6 +145,8 @@ class Pool:
     address: str | None = None
     num_workers: int | None = None
     """Default: one per GPU, or one on a machine without"""
+    num_threads: int | None = None
+    """Cores that a worker computes with; default: all, shared evenly. Cores that are left score predictions"""
 
     def __enter__(self) -> Pool:
         import ray
@@ -167,17 +188,22 @@ class Pool:
         resources = ray.cluster_resources()
         gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
         count = self.num_workers or max(1, gpus)
-        if count > cpus:
+        threads = self.num_threads or max(1, cpus // count)
+        if count * (1 if gpus else threads) > cpus:
             ray.shutdown()
+            each = f" of {threads} threads" if threads > 1 else ""
             raise ClusterError(
-                f"{count} workers were asked for, the cluster has {cpus} CPUs; give --workers {cpus} or fewer."
+                f"{count} workers{each} were asked for, the cluster has {cpus} CPUs; give fewer with --workers or --threads."
             )
-        threads = max(1, cpus // count)
         per_gpu = math.ceil(count / gpus) if gpus else 0
         options = {"num_gpus": 1 / per_gpu, "num_cpus": 1} if gpus else {"num_cpus": threads}
         slots = self.engine.slots or (MOST_SLOTS if gpus else 1)
         self._seats = 1 if slots == 1 else 2 * slots  # the others load, decode and score while a pack trains
         self._threads, self._options, self._class = threads, options, _worker_class()
+        # where the workers leave cores free, these score while the next trials train
+        spare = cpus - count * options["num_cpus"]
+        self._score = ray.remote(num_cpus=1, max_retries=MAX_ATTEMPTS - 1)(_score) if spare > 0 else None
+        self._scoring: dict[Any, Job] = {}
         self._workers = [Seats(self._new_worker()) for _ in range(count)]
         return self
 
@@ -192,74 +218,106 @@ class Pool:
         )
 
     def run(self, hooks: Hooks) -> None:
-        """Run trials until none is ready and none is running."""
+        """Run trials until none is ready and none is running.
+
+        Workers are given their next trials before the results are written, so that they never wait for a disk.
+        """
         import ray
-        from ray.exceptions import RayTaskError
 
         again: list[Job] = []
+        ended: list[tuple[Job, Result]] = []
+        forgotten: deque[Any] = deque(maxlen=len(self._workers) * self._seats)  # the last of every seat
+        told = time.monotonic()
         while True:
-            self._seat(hooks, again)
-            running = {reference: seats for seats in self._workers for reference in seats.jobs}
-            if not running:
+            started = self._seat(hooks, again)
+            hooks.keep(started, ended)
+            # a failed trial keeps its checkpoints: run again, it goes on from them
+            kept = [job for job, result in ended if result.status != "failed"]
+            forgotten.extend(job.worker.forget.remote(job.trial.id) for job in kept)
+            if ended:  # their scores may let others start
+                ended = []
+                continue
+            if not self._scoring and not any(seats.jobs for seats in self._workers):
+                if forgotten:
+                    ray.wait(list(forgotten), num_returns=len(forgotten), timeout=FORGET_SECONDS)
                 return
-            done, _ = ray.wait(list(running), timeout=POLL_SECONDS)
-            for reference in done:
-                seats = running[reference]
-                if reference not in seats.jobs:
-                    continue  # its worker died, which was told by another trial of it
-                try:
-                    result = Result.model_validate_json(ray.get(reference))
-                except _deaths() as error:
-                    again += self._bury(seats, error, hooks)
-                    continue
-                except RayTaskError as error:
-                    cause = f"{type(error).__name__}: {error}"
-                    result = Result(trial_id=seats.jobs[reference].trial.id, status="failed", cause=cause)
-                hooks.finished(result, seats.jobs.pop(reference).attempt)
-            hooks.progress(self._progress())
+            ended = self._ended(hooks, again)
+            if time.monotonic() - told >= POLL_SECONDS:
+                told = time.monotonic()
+                hooks.progress(self._progress())
 
-    def _seat(self, hooks: Hooks, again: list[Job]) -> None:
-        """Start what can start now, first on the workers with the fewest trials."""
-        waiting = list(self._workers)
+    def _ended(self, hooks: Hooks, again: list[Job]) -> list[tuple[Job, Result]]:
+        """Wait a while for trials to end, send their predictions to be scored, and return what is ready to be kept."""
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
+        running = {reference: seats for seats in self._workers for reference in seats.jobs}
+        everything = [*running, *self._scoring]
+        ray.wait(everything, timeout=POLL_SECONDS)
+        done, _ = ray.wait(everything, num_returns=len(everything), timeout=0)
+        ended = []
+        for reference in done:
+            if (job := self._scoring.pop(reference, None)) is not None:
+                try:
+                    ended.append((job, Result.model_validate_json(ray.get(reference))))
+                except RayError as error:
+                    ended.append((job, _failed(job, f"scoring: {type(error).__name__}: {error}")))
+                continue
+            seats = running[reference]
+            if reference not in seats.jobs:
+                continue  # its worker died, which was told by another trial of it
+            try:
+                result = Result.model_validate_json(ray.get(reference))
+            except _deaths() as error:
+                ended += self._bury(seats, error, hooks, again)
+                continue
+            except RayTaskError as error:
+                result = _failed(seats.jobs[reference], f"{type(error).__name__}: {error}")
+            job = seats.jobs.pop(reference)
+            if self._score is not None and result.predictions:
+                self._scoring[self._score.remote(job.trial.model_dump_json(), result.model_dump_json())] = job
+            else:
+                ended.append((job, result))
+        return ended
+
+    def _seat(self, hooks: Hooks, again: list[Job]) -> list[Job]:
+        """Start what can start now, first on the workers with the fewest trials; return it."""
+        waiting, started = list(self._workers), []
         while waiting:
             seats = min(waiting, key=lambda seats: len(seats.jobs))
             job = self._job_for(seats, hooks, again)
             if job is None:
                 waiting.remove(seats)
                 continue
-            job.attempt = hooks.started(job.trial)
-            seats.jobs[seats.worker.run.remote(job.trial.model_dump_json())] = job
+            job.worker = seats.worker
+            seats.jobs[seats.worker.run.remote(job.trial.model_dump_json(), self._score is None)] = job
+            started.append(job)
+        return started
 
     def _job_for(self, seats: Seats, hooks: Hooks, again: list[Job]) -> Job | None:
         if not seats.jobs:
-            if again:
-                return again.pop()
-            trial = hooks.next_trial(lambda trial: True)
-        else:
-            company = next(iter(seats.jobs.values())).company
-            if company is None or len(seats.jobs) >= self._seats:
-                return None
-            trial = hooks.next_trial(lambda trial: hooks.company(trial) == company)
-        return Job(trial, hooks.company(trial)) if trial else None
+            return again.pop() if again else hooks.next_job(None)
+        company = next(iter(seats.jobs.values())).company
+        return None if company is None or len(seats.jobs) >= self._seats else hooks.next_job(company)
 
-    def _bury(self, seats: Seats, error: Exception, hooks: Hooks) -> list[Job]:
-        """Replace a dead worker and return its jobs that are to run again, each alone: one of them may be the cause."""
+    def _bury(self, seats: Seats, error: Exception, hooks: Hooks, again: list[Job]) -> list[tuple[Job, Result]]:
+        """Replace a dead worker. Its jobs run again, each alone: one of them may be the cause; return those given up."""
         import ray
 
         ray.kill(seats.worker)
         lost, seats.jobs = list(seats.jobs.values()), {}
         seats.worker = self._new_worker()
-        again = []
+        given_up = []
         for job in lost:
-            hooks.died(job.trial, job.attempt, "worker died")
+            hooks.died(job, "worker died")
             job.deaths += len(lost) == 1
             job.company = None
             if job.deaths < MAX_ATTEMPTS:
                 again.append(job)
             else:
                 cause = f"its worker died {job.deaths} times; given up. Last: {str(error).splitlines()[0]}"
-                hooks.finished(Result(trial_id=job.trial.id, status="failed", cause=cause), job.attempt)
-        return again
+                given_up.append((job, _failed(job, cause)))
+        return given_up
 
     def _progress(self) -> dict[str, tuple[str, int, int]]:
         """Return trial id -> (stage, done, total) of all that runs."""
@@ -275,6 +333,10 @@ class Pool:
             except ray.exceptions.RayError:
                 pass  # the worker is gone; run() finds out by its trials
         return found
+
+
+def _failed(job: Job, cause: str) -> Result:
+    return Result(trial_id=job.trial.id, status="failed", cause=cause)
 
 
 def _deaths() -> tuple[type[Exception], ...]:

@@ -5,10 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from featherbench.harness.data import tag_groups
-from featherbench.harness.records import Prediction, ScoreValue
+from featherbench.harness.data import references, tag_groups, task_of
+from featherbench.harness.records import Prediction, Result, ScoreValue, Trial
 from featherbench.tasks import TASKS
 from featherbench.tasks.base import Example, Unavailable
+
+
+def scored(trial: Trial, result: Result) -> Result:
+    """Return a trial's result with the scores of its predictions.
+
+    Raises: DataError if the references here are not the planned ones.
+    """
+    task = task_of(trial).name
+    return result.model_copy(
+        update={"scores": tuple(score(task, result.predictions, references(task, trial.evaluate)))}
+    )
 
 
 def score(

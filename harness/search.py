@@ -88,11 +88,14 @@ class Search:
             self._ask(number, self._proposed[number])
 
     def propose(self) -> tuple[int, dict[str, Any]] | None:
-        """Return the next configuration, stored before it runs; None if all are proposed."""
+        """Return the next configuration, stored before it runs; None if all are proposed or the next one must wait.
+
+        An adaptive proposal waits for the scores of all before it, so that it is the same however many workers run.
+        """
         number = len(self._asked)
-        if number >= self.cell.search.configurations:
-            return None
         adaptive = self.cell.search.sampler == "tpe" and number >= self._num_startup
+        if number >= self.cell.search.configurations or (adaptive and len(self._scores) < number):
+            return None
         fixed = None
         if not adaptive:
             point = sobol_configuration(dimensions_of(self.cell), self.cell.search.study, number)
@@ -113,6 +116,11 @@ class Search:
             self._study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=self._num_startup)
         self._asked[number] = self._study.ask(self.dimensions)
         return dict(self._asked[number].params)
+
+    @property
+    def num_proposed(self) -> int:
+        """Configurations so far; they are numbered from 0."""
+        return len(self._asked)
 
     def configuration(self, number: int) -> dict[str, Any]:
         """Return a proposed configuration."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -144,10 +145,11 @@ def _now() -> str:
 
 
 class Store:
-    """Results keyed by trial id. Every write is one transaction; what is announced as stored is on disk."""
+    """Results keyed by trial id. Every write is one transaction; what is announced as stored is on disk. One thread."""
 
     def __init__(self, url: str, *, create: bool = True) -> None:
         self.url = url
+        self._open: sa.Connection | None = None
         path = sqlite_path(url)
         self.shown_url = sa.make_url(url).render_as_string(hide_password=True)
         """For people and logs: without the password"""
@@ -195,9 +197,22 @@ class Store:
 
     # --- what drivers write ---------------------------------------------------------------------------------------
 
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """Everything written inside is one transaction: all or nothing, one wait for the disk. They may be nested."""
+        if self._open is not None:
+            yield self._open
+            return
+        with self._engine.begin() as db:
+            self._open = db
+            try:
+                yield db
+            finally:
+                self._open = None
+
     def add_plan(self, plan_id: str, name: str, text: str, plan_cells_in_order: Sequence[Cell]) -> None:
         """Record a plan and its cells."""
-        with self._engine.begin() as db:
+        with self.transaction() as db:
             _add(db, plans, [{"id": plan_id, "name": name, "text": text, "created": _now()}])
             _add(db, cells, [{"id": c.id, "spec": c.model_dump(mode="json")} for c in plan_cells_in_order])
             _add(
@@ -208,7 +223,7 @@ class Store:
 
     def add_place(self, place: Place, trial: Trial) -> None:
         """Record that `trial` fills `place`."""
-        with self._engine.begin() as db:
+        with self.transaction() as db:
             _add(db, trials, [{"id": trial.id, "spec": trial.model_dump(mode="json")}])
             _add(db, places, [{**place.model_dump(), "trial": trial.id}])
 
@@ -219,7 +234,7 @@ class Store:
         """
         fixed = {"task": task, "task_version": version, "split": split}
         given = {row["item"]: row for row in rows}
-        with self._engine.begin() as db:
+        with self.transaction() as db:
             _add(db, items, [{**fixed, **row} for row in given.values()])
             columns = (items.c.item, items.c.source, items.c.references)
             where = [items.c[name] == value for name, value in fixed.items()]
@@ -232,17 +247,17 @@ class Store:
 
     def add_index_list(self, sha256: str, indices: Any) -> None:
         """Record an index list by its hash."""
-        with self._engine.begin() as db:
+        with self.transaction() as db:
             _add(db, index_lists, [{"sha256": sha256, "indices": indices}])
 
     def add_proposal(self, cell: str, number: int, config: Mapping[str, Any], sampler: str) -> None:
         """Record the configuration number `number` of a cell, before it runs."""
-        with self._engine.begin() as db:
+        with self.transaction() as db:
             _add(db, proposals, [{"cell": cell, "number": number, "config": dict(config), "sampler": sampler}])
 
     def freeze_choice(self, cell: str, config: Mapping[str, Any]) -> dict[str, Any]:
         """Record the configuration of a cell's final phase, once and for all; return the one that holds."""
-        with self._engine.begin() as db:
+        with self.transaction() as db:
             _add(db, choices, [{"cell": cell, "config": dict(config)}])
             return dict(db.scalars(sa.select(choices.c.config).where(choices.c.cell == cell)).one())
 
@@ -253,20 +268,20 @@ class Store:
 
     def begin_attempt(self, trial_id: str) -> int:
         """Record that a trial starts and return the attempt's number, from 1."""
-        with self._engine.begin() as db:
+        with self.transaction() as db:
             last = db.scalar(sa.select(sa.func.max(attempts.c.number)).where(attempts.c.trial == trial_id)) or 0
             db.execute(attempts.insert().values(trial=trial_id, number=last + 1, started=_now()))
         return last + 1
 
     def end_attempt(self, trial_id: str, number: int, outcome: str) -> None:
         """Record how an attempt ended that brought no result, e.g. "worker died"."""
-        with self._engine.begin() as db:
+        with self.transaction() as db:
             where = (attempts.c.trial == trial_id) & (attempts.c.number == number)
             db.execute(attempts.update().where(where).values(outcome=outcome))
 
     def record(self, result: Result, attempt: int) -> None:
         """Store a finished trial, whole or not at all. A trial that is finished already is left as it is."""
-        with self._engine.begin() as db:
+        with self.transaction() as db:
             unfinished = (trials.c.id == result.trial_id) & trials.c.status.is_(None)
             values = {
                 "status": result.status,
@@ -301,13 +316,13 @@ class Store:
         of_plan = sa.select(plan_cells.c.cell).where(plan_cells.c.plan == plan_id)
         chosen = (places.c.phase == "search") & places.c.cell.in_(sa.select(choices.c.cell))
         again = sa.select(places.c.trial).where(places.c.cell.in_(of_plan) & ~chosen)
-        with self._engine.begin() as db:
+        with self.transaction() as db:
             where = (trials.c.status == "failed") & trials.c.id.in_(again)
             db.execute(trials.update().where(where).values(status=None, cause=None, finished=None))
 
     def replace_scores(self, trial_id: str, found: Sequence[ScoreValue]) -> None:
         """Store the scores of a re-scoring of kept predictions, and log the look at the split."""
-        with self._engine.begin() as db:
+        with self.transaction() as db:
             db.execute(scores.delete().where(scores.c.trial == trial_id))
             _add(db, scores, _score_rows(trial_id, found))
             spec = db.scalars(sa.select(trials.c.spec).where(trials.c.id == trial_id)).one()
@@ -319,7 +334,7 @@ class Store:
 
     def rows(self, statement: sa.Select[Any]) -> list[dict[str, Any]]:
         """Return the rows of a select over this module's tables as dicts."""
-        with self._engine.connect() as db:
+        with nullcontext(self._open) if self._open is not None else self._engine.connect() as db:
             return [dict(row) for row in db.execute(statement).mappings()]
 
     def finished(self) -> dict[str, str]:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 import subprocess
 import threading
 import time
@@ -30,7 +29,7 @@ from featherbench.harness.decode import DecodingEngine, Request, Together
 from featherbench.harness.deltas import DeltaError, delta_bytes, keep_delta
 from featherbench.harness.frozen import Cache
 from featherbench.harness.records import Cost, Result, Trial
-from featherbench.harness.score import score
+from featherbench.harness.score import scored
 from featherbench.harness.text import Encoder, decoding_batch
 from featherbench.harness.train import Pack, Run
 from featherbench.harness.tuned import CollapsedSlot, Slot, Tuned, new_slot
@@ -162,10 +161,24 @@ def encoder_for(trial: Trial, backbone: backbones.Backbone) -> Encoder:
     )
 
 
-def run_trial(trial: Trial, engine: Engine, on_progress: Progress = lambda stage, done, total: None) -> Result:
-    """Train, decode and score one trial. Whatever goes wrong becomes a result with status failed and its cause."""
+def checkpoint_folder(engine: Engine, trial_id: str) -> Path:
+    """Return where a trial's checkpoints lie until its result is kept."""
+    return Path(engine.scratch) / "checkpoints" / trial_id
+
+
+def run_trial(
+    trial: Trial,
+    engine: Engine,
+    on_progress: Progress = lambda stage, done, total: None,
+    with_scores: bool = True,
+) -> Result:
+    """Train, decode and score one trial. Whatever goes wrong becomes a result with status failed and its cause.
+
+    Without scores, `harness.score.scored` adds them, here or in another process.
+    """
     try:
-        return _run(trial, engine, on_progress)
+        result = _run(trial, engine, on_progress)
+        return scored(trial, result) if with_scores else result
     except torch.OutOfMemoryError as error:
         _unload()
         torch.cuda.empty_cache()
@@ -203,7 +216,6 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
 
     train_texts, validation_texts = (data.pairs(trial.task, chosen) for chosen in (trial.train, trial.validation))
     train_pairs = encoded(train_texts)
-    folder = Path(engine.scratch) / "checkpoints" / trial.id
     run = Run(
         slot=slot,
         pairs=train_pairs,
@@ -216,7 +228,7 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         precision=trial.precision,
         pad=backbone.end,
         micro_batch=engine.micro_batch,
-        checkpoint=folder,
+        checkpoint=checkpoint_folder(engine, trial.id),
         checkpoint_seconds=engine.checkpoint_seconds,
         on_progress=lambda done, total: on_progress("training", done, total),
     )
@@ -265,15 +277,12 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         pack=training.shared / training.step if training.step else 1.0,
         device=_device_name(device),
     )
-    scores = score(trial.task, predictions, evaluated)
     trained = {source for source, _ in train_texts}
     inputs = {"validation": {source for source, _ in validation_texts}, trial.evaluate.split: set(decoded)}
-    shutil.rmtree(folder, ignore_errors=True)
     return Result(
         trial_id=trial.id,
         status="diverged" if training.diverged else "ok",
         cause=training.diverged,
-        scores=tuple(scores),
         curve=tuple(training.curve),
         predictions=tuple(predictions),
         best_step=training.best_step,
