@@ -93,7 +93,8 @@ def pairs(task: str, wanted: Subset) -> list[tuple[str, str]]:
     """Return (source, target) texts of a training or validation subset."""
     examples = load(task, wanted.split)
     found: list[Pair] = checked_indices(task, wanted)
-    return [(examples[item].source, examples[item].references[reference]) for item, reference in found]
+    read = {item: examples[item] for item in {item for item, _ in found}}  # once, whatever the number of references
+    return [(read[item].source, read[item].references[reference]) for item, reference in found]
 
 
 def items(task: str, wanted: Subset) -> list[int]:

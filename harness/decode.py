@@ -62,7 +62,7 @@ def decode_together(
     """
     backbone = encoders[0].backbone
     sources = [list(dict.fromkeys(source for _, source in each)) for each in items]
-    prompts = [[encoder.prompt(source) for source in each] for encoder, each in zip(encoders, sources, strict=True)]
+    prompts = [list(encoder.prompts(each)) for encoder, each in zip(encoders, sources, strict=True)]
     if engine == "own" and backbone.anatomy.family in COVERED:
         at_once = batch_size or _as_memory_allows(tuned, prompts, settings)
         outputs = search(

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from featherbench.harness.backbones import Backbone
+from featherbench.harness.tokenised import Lazily, content_of, tokenised, tokenizing
 from featherbench.methods.base import Method
 
 IGNORED = -100
@@ -37,26 +39,56 @@ class Encoder:
     """Task words that stand in the text; empty for methods that take them as initialisation"""
     max_source_tokens: int | None = None
     """Sources are cut after this many tokens; words do not count"""
+    folder: Path | None = None
+    """Where the ids of many texts are kept for other trials; None: nowhere"""
 
     def prompt(self, source: str) -> list[int]:
         """Return what stands before the target: source, virtual tokens, separator."""
-        text = f"{self.words} {source}" if self.words else source
-        vocabulary = self.backbone.anatomy.vocab_size
+        return self._laid_out(self._source_ids([source])[0])
+
+    def prompts(self, sources: Sequence[str]) -> Sequence[list[int]]:
+        """Return the prompt of each source."""
+        ids = self._kept(sources, self._source_ids, ["sources", self.words, self.max_source_tokens])
+        return Lazily(len(ids), lambda i: self._laid_out(ids[i]))
+
+    def target(self, text: str) -> list[int]:
+        """Return the target's pieces and the end mark; for a decoder with what else its tokenizer puts around a text."""
+        return self._target_ids([text])[0]
+
+    def pairs(self, texts: Sequence[tuple[str, str]]) -> Sequence[EncodedPair]:
+        """Return the prompt and the target of each (source, target)."""
+        prompts = self.prompts([source for source, _ in texts])
+        targets = self._kept([target for _, target in texts], self._target_ids, ["targets"])
+        return Lazily(len(texts), lambda i: (prompts[i], targets[i]))
+
+    def _kept(
+        self, texts: Sequence[str], tokenise: Callable[[list[str]], list[list[int]]], about: list[Any]
+    ) -> Sequence[list[int]]:
+        content = content_of(self.backbone.tokenizer)
+        about = [*about, content, self.backbone.start is None, self.backbone.end]
+        return tokenised(texts, tokenise, about, self.folder if content else None)
+
+    def _source_ids(self, sources: list[str]) -> list[list[int]]:
+        texts = [f"{self.words} {source}" if self.words else source for source in sources]
         most = source_limit(self.max_source_tokens, self.words, self.ids)
+        if self.backbone.start is not None:  # an encoder reads the text in the form that it was pretrained on
+            return self._called(texts, truncation=most is not None, max_length=most)
+        return [ids[:most] for ids in self._called([f" {text}" for text in texts], add_special_tokens=False)]
+
+    def _target_ids(self, texts: list[str]) -> list[list[int]]:
+        if self.backbone.start is not None:
+            return self._called(text_target=texts)
+        return [[*ids, self.backbone.end] for ids in self._called(texts, add_special_tokens=False)]
+
+    def _laid_out(self, source: list[int]) -> list[int]:
+        """Return the prompt of a source's ids."""
+        vocabulary = self.backbone.anatomy.vocab_size
 
         def virtual(length: int) -> list[int]:
             return list(range(vocabulary, vocabulary + length))
 
-        if self.backbone.start is not None:  # an encoder reads the text in the form that it was pretrained on
-            ids = self.backbone.tokenizer(text, truncation=most is not None, max_length=most)["input_ids"]
-            return self.method.layout(self.config, ids, virtual)
-        return [*self.method.layout(self.config, self.ids(f" {text}")[:most], virtual), self.backbone.end]
-
-    def target(self, text: str) -> list[int]:
-        """Return the target's pieces and the end mark; for a decoder with what else its tokenizer puts around a text."""
-        if self.backbone.start is not None:
-            return self.backbone.tokenizer(text_target=text)["input_ids"]
-        return [*self.ids(text), self.backbone.end]
+        separator = [self.backbone.end] if self.backbone.start is None else []
+        return [*self.method.layout(self.config, source, virtual), *separator]
 
     def text(self, ids: Sequence[int]) -> tuple[str, bool]:
         """Return the text of an output up to its first end mark, stripped, and whether it had none."""
@@ -68,7 +100,11 @@ class Encoder:
 
     def ids(self, text: str) -> list[int]:
         """Return the pieces of a text, no special tokens."""
-        return self.backbone.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self._called(text, add_special_tokens=False)
+
+    def _called(self, *given: Any, **options: Any) -> Any:
+        with tokenizing:
+            return self.backbone.tokenizer(*given, **options)["input_ids"]
 
 
 EncodedPair = tuple[list[int], list[int]]

@@ -26,6 +26,7 @@ from featherbench.harness.frozen import Batches, Cache
 from featherbench.harness.records import CurvePoint, Precision, Settings
 from featherbench.harness.schedule import MOST_SLOTS
 from featherbench.harness.text import EncodedPair
+from featherbench.harness.tokenised import Lazily
 from featherbench.harness.tuned import Slot, Tuned
 from featherbench.harness.turns import Turns
 from featherbench.methods.base import Anatomy
@@ -111,12 +112,12 @@ class Run:
         taken = next((p.step for p in reversed(self.state.curve) if p.name == "validation_loss"), None)
         return self.state.step in self._grid and taken != self.state.step and not self.state.diverged
 
-    def ahead(self) -> list[EncodedPair]:
+    def ahead(self) -> Sequence[EncodedPair]:
         """Return the pairs of all steps to come, each once."""
         size, number = self.settings.batch_size, len(self.pairs)
         steps = range(self.state.step, self.steps)
-        wanted = {i for step in steps for i in batch_indices(step, size, number, self.seed)}
-        return [self.pairs[i] for i in sorted(wanted)]
+        wanted = sorted({i for step in steps for i in batch_indices(step, size, number, self.seed)})
+        return Lazily(len(wanted), lambda i: self.pairs[wanted[i]])
 
     def joins(self, other: Run) -> bool:
         """Say whether both can share forward passes: one method and configuration up to its size, nothing unfrozen."""

@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -31,10 +31,12 @@ from featherbench.harness.frozen import Cache
 from featherbench.harness.records import Cost, Result, Trial
 from featherbench.harness.score import scored
 from featherbench.harness.text import Encoder, decoding_batch
+from featherbench.harness.tokenised import tokenizing
 from featherbench.harness.train import Pack, Run
 from featherbench.harness.tuned import CollapsedSlot, Slot, Tuned, new_slot
 from featherbench.methods import METHODS, UNTUNED
 from featherbench.methods.base import Method
+from featherbench.tasks.files import cache_folder
 from featherbench.tasks.load import load as load_examples
 
 Progress = Callable[[str, int, int], None]
@@ -83,7 +85,8 @@ class WordsProbe:
 
     def __init__(self, backbone: backbones.Backbone, words: str) -> None:
         self._backbone = backbone
-        self._ids = backbone.tokenizer(f" {words}", add_special_tokens=False)["input_ids"]
+        with tokenizing:
+            self._ids = backbone.tokenizer(f" {words}", add_special_tokens=False)["input_ids"]
 
     def _fitted(self, length: int) -> list[int]:
         return (self._ids * (length // len(self._ids) + 1))[:length]
@@ -202,7 +205,8 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
     on_progress("loading", 0, 1)
     backbone, pack, together = backbone_for(trial, device, engine)
     started = time.monotonic()
-    method, config, encoder = method_of(trial.method), config_of(trial), encoder_for(trial, backbone)
+    method, config = method_of(trial.method), config_of(trial)
+    encoder = replace(encoder_for(trial, backbone), folder=cache_folder() / "tokenised")
     if reason := method.refuses(backbone.anatomy, config):
         raise ValueError(f"{method.name} refuses: {reason}")
     probe = WordsProbe(backbone, trial.words) if trial.words_as == "init" else None
@@ -210,16 +214,12 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         slot = new_slot(method, config, backbone.anatomy, backbone.model, trial.seed, probe)
     if private := slot.weights():
         _give_up(backbone.model, set(private))
-
-    def encoded(texts: list[tuple[str, str]]) -> list[tuple[list[int], list[int]]]:
-        return [(encoder.prompt(source), encoder.target(target)) for source, target in texts]
-
     train_texts, validation_texts = (data.pairs(trial.task, chosen) for chosen in (trial.train, trial.validation))
-    train_pairs = encoded(train_texts)
+    train_pairs = encoder.pairs(train_texts)
     run = Run(
         slot=slot,
         pairs=train_pairs,
-        validation=encoded(validation_texts),
+        validation=encoder.pairs(validation_texts),
         learning_rate=trial.learning_rate,
         weight_decay=trial.weight_decay,
         steps=trial.steps,
@@ -257,7 +257,7 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
     flops_per_token = train_flops(backbone.anatomy, method, config, lengths, extra) / sum(map(sum, lengths))
     evaluated = data.references(trial.task, trial.evaluate)
     decoded = {evaluated[p.item].source: p.text for p in predictions}  # a source that stands twice is decoded once
-    prompts = [len(encoder.prompt(source)) for source in decoded]
+    prompts = [len(prompt) for prompt in encoder.prompts(list(decoded))]
     outputs = [len(encoder.ids(text)) + 1 for text in decoded.values()]
     cost = Cost(
         trained_parameters=counts.trained,

@@ -1,0 +1,195 @@
+"""What the harness adds to a trial: trials that do nothing, beside Ray Tune's with actors that are used again.
+
+Ours: the whole way of a sweep (next trial, Ray actor, result, store) with a worker that answers at once with 32
+predictions, a score and a curve; every result is durable in the store before it counts. Ray Tune: the same number of
+trials of a class Trainable that is done at its first step, reuse_actors=True, as many at a time. What a sweep costs once
+(actors, imports) is left out on both sides: counted is from the tenth finished trial to the last. Sides run in turn.
+Printed as well: the seconds of a sweep of which everything is stored already.
+
+  python benchmarks/overhead.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from featherbench.harness import schedule
+from featherbench.harness.plan import expand
+from featherbench.harness.records import CurvePoint, Prediction, Result, ScoreValue, Trial
+from featherbench.harness.run import Sweep, run_plan
+from featherbench.harness.store import Store
+from featherbench.harness.worker import Engine
+
+PLAN = """
+protocol: 1
+name: nothing
+backbones: [feather-3m]
+tasks: [places]
+sizes: [50]
+methods: [prefix]
+untuned: false
+test: 32
+final: {{seeds: 2, draws: {draws}}}
+"""
+
+
+class Nothing:
+    """A worker whose trials are done at once."""
+
+    def __init__(self, engine: Any, threads: int) -> None:
+        pass
+
+    def run(self, text: str, scored: bool) -> str:
+        """Return a made-up result."""
+        trial = Trial.model_validate_json(text)
+        return Result(
+            trial_id=trial.id,
+            status="ok",
+            scores=(ScoreValue(metric="bleu", subset="all", value=1.0, signature="none"),),
+            curve=tuple(CurvePoint(step=i, name="validation_loss", value=1.0) for i in range(5)),
+            predictions=tuple(Prediction(item=i, text="nothing " * 20, truncated=False) for i in range(32)),
+        ).model_dump_json()
+
+    def forget(self, trial_id: str) -> None:
+        """Do nothing."""
+
+    def progress(self) -> dict[str, tuple[str, int, int]]:
+        """Return that nothing runs."""
+        return {}
+
+
+SKIPPED = 10
+"""Finished trials until both sides are warm"""
+
+
+def ours(trials: int, workers: int) -> dict[str, float]:
+    """Return milliseconds a trial, seconds of the sweep, and of the same one again, with Ray running already."""
+    plan = expand(PLAN.format(draws=trials // 2))
+    ends: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+
+        def sweep() -> float:
+            began = time.perf_counter()
+            kept = Sweep(plan=plan, store=Store(f"sqlite:///{folder}/store.sqlite"))
+            engine = Engine(artifacts=folder, scratch=folder)
+            run_plan(
+                kept,
+                lambda: schedule.Pool(engine=engine, num_workers=workers, num_threads=1),
+                on_finished=lambda result: ends.append(time.perf_counter()),
+            )
+            assert kept.done() == {"ok": trials}
+            return time.perf_counter() - began
+
+        return {"whole_seconds": sweep(), "ms": per_trial(ends), "again_seconds": sweep()}
+
+
+def per_trial(ends: list[float]) -> float:
+    """Return milliseconds between two ends."""
+    return 1000 * (ends[-1] - ends[SKIPPED]) / (len(ends) - 1 - SKIPPED)
+
+
+class Done(tune.Trainable):
+    """Ray Tune's trial that does nothing."""
+
+    def step(self) -> dict[str, Any]:
+        """Be done."""
+        return {"score": 1.0, "done": True}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Do nothing."""
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take another trial."""
+        return True
+
+
+class Ends(tune.Callback):
+    """Notes when trials end."""
+
+    def __init__(self) -> None:
+        self.at: list[float] = []
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Note it."""
+        self.at.append(time.perf_counter())
+
+
+def theirs(trials: int, workers: int) -> dict[str, float]:
+    """Return the same of Tuner.fit."""
+    ends = Ends()
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder:
+        tuner = tune.Tuner(
+            tune.with_resources(Done, {"cpu": 1}),
+            param_space={"seed": tune.grid_search(list(range(trials)))},
+            tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=workers),
+            run_config=tune.RunConfig(
+                storage_path=folder,
+                verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[ends],
+            ),
+        )
+        began = time.perf_counter()
+        found = tuner.fit()
+        assert len(found) == len(ends.at) == trials and not found.errors
+        took = time.perf_counter() - began
+    ray.shutdown()
+    return {"whole_seconds": took, "ms": per_trial(ends.at)}
+
+
+def spread(values: list[float]) -> dict[str, Any]:
+    """Return median and range."""
+    return {"median": round(statistics.median(values), 3), "range": [round(min(values), 3), round(max(values), 3)]}
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--trials", type=int, default=200, help="Trials of the long sweep (default: 200)")
+    parser.add_argument("--workers", type=int, default=2, help="Trials at a time (default: 2)")
+    parser.add_argument("--repeats", type=int, default=3, help="Rounds (default: 3)")
+    options = parser.parse_args()
+    os.environ |= {k: v for k, v in schedule._LOCAL_RAY.items() if k not in os.environ}
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+    schedule._worker_class = lambda: ray.remote(Nothing)
+    rounds: dict[str, list[dict[str, float]]] = {"ours": [], "ray_tune": []}
+    for _ in range(options.repeats):
+        for name, rows in rounds.items():
+            rows.append((ours if name == "ours" else theirs)(options.trials, options.workers))
+            print(name, rows[-1], file=sys.stderr)
+    result = {
+        "trials": options.trials,
+        "workers": options.workers,
+        **{name: {key: spread([row[key] for row in rows]) for key in rows[0]} for name, rows in rounds.items()},
+        "ray_tune_over_ours": spread(
+            [b["ms"] / a["ms"] for a, b in zip(rounds["ours"], rounds["ray_tune"], strict=True)]
+        ),
+        "machine": {
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "disk": Path(tempfile.gettempdir()).anchor,
+            "load": round(os.getloadavg()[0], 1),
+            "python": platform.python_version(),
+        },
+        "versions": {name: version(name) for name in ("featherbench", "ray", "sqlalchemy")},
+    }
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
