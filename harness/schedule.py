@@ -301,8 +301,14 @@ class Pool:
         return None if company is None or len(seats.jobs) >= self._seats else hooks.next_job(company)
 
     def _bury(self, seats: Seats, error: Exception, hooks: Hooks, again: list[Job]) -> list[tuple[Job, Result]]:
-        """Replace a dead worker. Its jobs run again, each alone: one of them may be the cause; return those given up."""
+        """Replace a dead worker. Its jobs run again, each alone: one of them may be the cause; return those given up.
+
+        Raises: ClusterError if it could not even start: then no other one can.
+        """
         import ray
+
+        if "creation task" in str(error):
+            raise ClusterError(f"workers cannot start here. {error}") from error
 
         ray.kill(seats.worker)
         lost, seats.jobs = list(seats.jobs.values()), {}

@@ -17,8 +17,8 @@ import pytest
 import sqlalchemy as sa
 import torch
 
+from featherbench.harness import schedule, worker
 from featherbench.harness import store as tables
-from featherbench.harness import worker
 from featherbench.harness.decode import decode
 from featherbench.harness.plan import expand
 from featherbench.harness.run import Sweep, run_plan
@@ -220,6 +220,31 @@ def test_a_delta_gives_the_predictions_back(tiny_llama: str, tmp_path: Path) -> 
     (tmp_path / result.delta).write_bytes(b"damaged")
     with pytest.raises(ValueError, match="expected sha256"):
         worker.tuned_from_delta(trial, str(tmp_path), result.delta, result.delta_sha256)
+
+
+class NeverStarts:
+    def __init__(self, *_: Any) -> None:
+        raise OSError
+
+    def run(self, *_: Any) -> str:
+        raise AssertionError("it never started")
+
+    progress = run
+
+
+def test_workers_that_cannot_start_end_the_sweep_with_the_reason(
+    tiny_llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    monkeypatch.setattr(schedule, "_worker_class", lambda: ray.remote(NeverStarts))
+    kept = Store(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    with pytest.raises(ClusterError, match="workers cannot start here.*NeverStarts"):
+        run_plan(
+            Sweep(plan=expand(plan_text(tiny_llama)), store=kept),
+            lambda: Pool(engine=Engine(artifacts=str(tmp_path), scratch=str(tmp_path)), num_workers=1),
+        )
+    assert not kept.finished()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
