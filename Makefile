@@ -42,8 +42,9 @@ gpu: setup
 
 # Our side beside the plain or the peer's, in turn, as JSON; those of a GPU are run by hand, as their heads say.
 benchmarks: setup
+	$(BIN)/pip install -q -c constraints.txt peft
 	mkdir -p build
-	for part in packing frozen decoding scoring; do $(BIN)/python benchmarks/$$part.py > build/$$part.json && cat build/$$part.json; done
+	for part in packing frozen decoding scoring grid; do $(BIN)/python benchmarks/$$part.py > build/$$part.json && cat build/$$part.json; done
 
 clean:
 	rm -rf .venv build dist *.egg-info
