@@ -5,7 +5,8 @@ items. Ours is the command itself in a fresh process, from its start to the seco
 score came. The peer gets the same pairs, steps, rates, prefix and decoding from a file and evaluates nothing. First,
 untimed, it tries batch sizes of `generate`; then it runs a sample of the grid, spread over the sizes, one process at a
 time with all threads and several at a time that share the cores: the better way counts. Both sides run in turn. Every
-process finds its byte code, and what it reads of the disk, as an earlier one left them. Prints JSON.
+process finds its byte code, and what it reads of the disk, as an earlier one left them. Prints JSON. For an idle machine:
+beside other work Ray's workers, which are nice, get less of it than the peer does, unless RAY_worker_niceness=0.
 
   python benchmarks/grid.py                         on two cores: --workers 2 of one thread each, --micro-batch 4
   python benchmarks/grid.py --steps 200
