@@ -5,9 +5,10 @@ items. Ours is the command itself in a fresh process, from its start to the seco
 score came. The peer gets the same pairs, steps, rates, prefix and decoding from a file and evaluates nothing. First,
 untimed, it tries batch sizes of `generate`; then it runs a sample of the grid, spread over the sizes, one process at a
 time with all threads and several at a time that share the cores: the better way counts. Both sides run in turn. Every
-process finds its byte code, and what it reads of the disk, as an earlier one left them. Prints JSON.
+process finds its byte code, and what it reads of the disk, as an earlier one left them. Prints JSON. For an idle machine:
+beside other work Ray's workers, which are nice, get less of it than the peer does, unless RAY_worker_niceness=0.
 
-  python benchmarks/grid.py                         two workers of one thread each
+  python benchmarks/grid.py                         on two cores: --workers 2 of one thread each, --micro-batch 4
   python benchmarks/grid.py --steps 200
   python benchmarks/grid.py --trials 40             the peer runs the whole grid, too
   python benchmarks/grid.py --device cuda --at-once 1 4 8
@@ -269,7 +270,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2, help="Repeats of each side, in turn (default: 2)")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="Ours takes a GPU if there is one")
     parser.add_argument("--workers", type=int, help="Of ours (default: one a core on a CPU, one a GPU)")
-    parser.add_argument("--micro-batch", type=int, help="Of ours, as in `featherbench run` (default: the whole batch)")
+    parser.add_argument("--micro-batch", type=int, help="Of ours (default: 4 on a CPU, else all 8)")
     parser.add_argument("--slots", type=int, help="Of ours, as in `featherbench run`")
     parser.add_argument(
         "--at-once", type=int, nargs="+", default=[1, 2], help="Peer processes at a time (default: 1 2)"
@@ -278,7 +279,7 @@ def main() -> None:
     parser.add_argument("--peer-python", default=sys.executable, help="Interpreter of the peer (default: this one)")
     options = parser.parse_args()
     if options.device == "cpu":
-        options.workers = options.workers or cores
+        options.workers, options.micro_batch = options.workers or cores, options.micro_batch or 4
     if (options.device == "cuda") != torch.cuda.is_available():
         parser.error(f"--device {options.device}: ours would run on the other kind of device here.")
     with tempfile.TemporaryDirectory() as folder:

@@ -6,8 +6,9 @@ import dataclasses
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ from featherbench.harness.text import source_limit
 from featherbench.methods import METHODS, UNTUNED
 from featherbench.methods.base import Anatomy, Method
 from featherbench.tasks import TASKS
-from featherbench.tasks.base import SPLITS, Decoding, File, Task
+from featherbench.tasks.base import SPLITS, Decoding, Example, File, Task
 from featherbench.tasks.files import hub_file, read_checked
 from featherbench.tasks.load import DEFINITIONS, TooSmall, content_sha256, largest_draw, register
 from featherbench.tasks.load import load as load_examples
@@ -441,17 +442,13 @@ def _check_lengths(trial: Trial, method: Method, config: Any) -> None:
         TASKS[trial.task].max_source_tokens, words, lambda text: tok(text, add_special_tokens=False)["input_ids"]
     )
 
-    def longest(texts: Iterable[str]) -> int:
-        probes = sorted(texts, key=len)[-LENGTH_PROBES:]
-        return max(len(ids) for ids in tok(probes, add_special_tokens=False)["input_ids"])
-
     for split in ("train", "validation", "test"):
         examples = load_examples(trial.task, split)
-        source = longest(f" {words} {e.source}" for e in examples)
+        source = _longest_source(trial.backbone, examples, words)
         source = source if most is None else min(source, most)
         target = trial.decoding.max_new_tokens  # test and validation sources are decoded, pairs are trained on
         if split != "test":
-            target = max(target, longest(r for e in examples for r in e.references) + 1)
+            target = max(target, _longest_reference(trial.backbone, examples) + 1)
         need = max(virtual + source + 2, target + 1) if anatomy.encoder_layers else virtual + source + 1 + target
         if need > anatomy.max_positions:
             raise PlanError(
@@ -459,6 +456,22 @@ def _check_lengths(trial: Trial, method: Method, config: Any) -> None:
                 f"target = {need} positions ({trial.task}, {split}), the backbone has {anatomy.max_positions}. "
                 "Give a smaller length or budget, or fewer decoding.max_new_tokens."
             )
+
+
+@lru_cache(maxsize=256)  # the same for most cells of a plan
+def _longest_source(backbone: str, examples: Sequence[Example], words: str) -> int:
+    return _most_tokens(backbone, (f" {words} {e.source}" for e in examples))
+
+
+@lru_cache(maxsize=256)
+def _longest_reference(backbone: str, examples: Sequence[Example]) -> int:
+    return _most_tokens(backbone, (r for e in examples for r in e.references))
+
+
+def _most_tokens(backbone: str, texts: Iterable[str]) -> int:
+    """Return the tokens of the longest text, looked for among those with the most characters."""
+    probes = sorted(texts, key=len)[-LENGTH_PROBES:]
+    return max(len(ids) for ids in backbones.shared_tokenizer(backbone)(probes, add_special_tokens=False)["input_ids"])
 
 
 def place_of(cell: CellPlan, phase: Phase, number: int) -> Place:
