@@ -197,7 +197,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, nargs="*", default=[2, 8], help="Numbers of slots (default: 2 8)")
     parser.add_argument("--steps", type=int, default=100, help="Steps of a run (default: 100)")
     parser.add_argument("--precisions", nargs="*", default=["float64", "float32"], choices=DTYPES)
-    parser.add_argument("--repeats", type=int, default=30, help="Timed steps a side (default: 30)")
+    parser.add_argument("--repeats", type=int, default=30, help="Timed steps a side (default: 30); 0: none")
     options = parser.parse_args()
     rows = []
     for precision in options.precisions:
@@ -207,7 +207,9 @@ def main() -> None:
             print(json.dumps(rows[-1]), file=sys.stderr)
     result = {
         "equality": rows,
-        "step": [steps_beside_peft(options.backbone, options.device, options.repeats, n) for n in (5, 10)],
+        "step": [steps_beside_peft(options.backbone, options.device, options.repeats, n) for n in (5, 10)]
+        if options.repeats
+        else "not timed",
         "steps": options.steps,
         "machine": {
             "processor": platform.machine(),
