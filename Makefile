@@ -7,13 +7,13 @@ BIN := .venv/bin
 setup: .venv/.installed
 
 # uv resolves in seconds where it can be had; pip does the same in minutes. UV_FIND_LINKS lets uv see the folder that
-# pip already knows, so that both take a CPU build of torch lying there.
+# pip already knows, so that both take a CPU build of torch lying there. Bytecode is compiled here, not at the first run.
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	if $(BIN)/pip install -q uv 2>/dev/null; then \
-	  DS_BUILD_OPS=0 UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
+	  DS_BUILD_OPS=0 UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
 	else \
-	  DS_BUILD_OPS=0 $(BIN)/pip install -q --no-compile -c constraints.txt -e '.[dev]'; \
+	  DS_BUILD_OPS=0 $(BIN)/pip install -q -c constraints.txt -e '.[dev]'; \
 	fi
 	touch $@
 
