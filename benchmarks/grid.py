@@ -38,7 +38,8 @@ import torch
 
 from featherbench.harness import backbones, data
 from featherbench.harness.plan import Plan, read_plan
-from featherbench.harness.store import Store, curves, scores, trials
+from featherbench.harness.store import Store
+from featherbench.harness.tables import curves, scores, trials
 
 SIZES, DRAWS, SEEDS = (50, 100, 200, 500), 5, 2
 PLAN = """\

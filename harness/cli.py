@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ import typer
 if TYPE_CHECKING:
     from featherbench.harness.plan import Plan
     from featherbench.harness.records import Trial
+    from featherbench.harness.status import Overview
     from featherbench.harness.store import Store
 
 # libraries read these when they are imported
@@ -140,21 +142,6 @@ def _open_store(url: str | None, folder: Path, *, create: bool) -> Store:
     from featherbench.harness.store import Store
 
     return Store(url or f"sqlite:///{folder / 'store.sqlite'}", create=create)
-
-
-def _only_driver(folder: Path) -> Any:
-    """Take the run folder's lock; the system frees it when this process ends, however it ends."""
-    from filelock import FileLock, Timeout
-
-    from featherbench.harness.store import StoreError
-
-    lock = FileLock(folder / "driver.lock", timeout=0)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise StoreError(f"another `featherbench run` works in {folder}; wait for it, or give another --out.") from None
-    return lock
 
 
 def _store_to_read(url: str | None, out: Path | None) -> Store:
@@ -433,10 +420,16 @@ def run(
     artifacts: Annotated[
         str | None, typer.Option(help="Folder or fsspec URL for deltas that all nodes reach; default: the run's folder")
     ] = None,
+    lease: Annotated[
+        float,
+        typer.Option(min=1, help="Seconds without a sign of life after which other drivers take this one's work over"),
+    ] = 60.0,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also run failed trials again")] = False,
     as_json: Json = False,
 ) -> None:
     """Run every trial of a plan that has no stored result, then write the report; safe to repeat after a crash.
+
+    The same command in another terminal, or on another machine with the same --store, shares the work.
 
     Examples:
 
@@ -450,16 +443,14 @@ def run(
         expanded = _expanded(name)
         folder = _folder(expanded.name, out).absolute()
         kept = _open_store(store, folder, create=True)
-        lock = _only_driver(folder)
         from featherbench.harness.run import Sweep, run_plan
         from featherbench.harness.schedule import Pool
         from featherbench.harness.worker import Engine
 
         if retry_failed:
-            kept.forget_failed(expanded.id)
-        sweep = Sweep(plan=expanded, store=kept)
+            kept.forget(expanded.id)
         engine = Engine(artifacts=artifacts or str(folder), scratch=str(folder), micro_batch=micro_batch, slots=slots)
-        with Board(sweep, quiet=as_json) as board:
+        with Sweep(plan=expanded, store=kept, lease=lease) as sweep, Board(sweep, quiet=as_json) as board:
             ran = run_plan(
                 sweep,
                 lambda: Pool(engine=engine, address=address, num_workers=workers, num_threads=threads),
@@ -467,11 +458,14 @@ def run(
                 on_progress=board.show,
             )
         counts = sweep.done()
-        shutil.rmtree(folder / "frozen", ignore_errors=True)  # no trial is left that could share it
+        from filelock import FileLock
+
         from featherbench.reports.page import write_report
 
-        pages = write_report(kept, folder / "report")
-        lock.release()
+        if not kept.num_drivers():
+            shutil.rmtree(folder / "frozen", ignore_errors=True)  # no trial is left that could share it
+        with FileLock(folder / "report.lock"):  # drivers of one plan end together
+            pages = write_report(kept, folder / "report")
     summary = {"plan": expanded.name, "ran": ran, **counts, "report": str(pages[0]), "store": kept.shown_url}
     if as_json:
         show_json(summary)
@@ -483,21 +477,114 @@ def run(
 
 
 @app.command()
-def status(store: StoreUrl = None, out: Out = None, as_json: Json = False) -> None:
-    """Show what a store holds: trials by cell and status, and why failed ones failed.
+def status(
+    store: StoreUrl = None,
+    out: Out = None,
+    trials: Annotated[bool, typer.Option("--trials", help="A line for each trial, with its id and cause")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Again every two seconds, until no driver is left")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show how far a sweep is: trials by cell and status, what they took, and when it will be done.
 
-    Example:  featherbench status --out runs/quickstart
+    Also from another terminal while it runs.
+
+    Examples:
+
+      featherbench status --out runs/quickstart
+
+      featherbench status --out runs/quickstart --follow
     """
-    from featherbench.harness.status import overview
+    from dataclasses import asdict
+
+    from featherbench.harness.status import listed, overview
 
     with mended_errors():
-        rows = overview(_store_to_read(store, out))
+        kept = _store_to_read(store, out)
+        if trials:
+            rows = listed(kept)
+            for row in [] if as_json else rows:
+                cause = f"  {row['cause'].splitlines()[0]}" if row["cause"] else ""
+                say(f"{row['trial']}  {row['phase']:<6} {row['number']:>3}  {row['status']:<10} {row['cell']}{cause}")
+            if as_json:
+                show_json(rows)
+            return
+        while True:
+            found = overview(kept)
+            if as_json:
+                show_json({**asdict(found), "spend": found.spend})
+            else:
+                _show_overview(found)
+            if not (follow and found.drivers):
+                return
+            time.sleep(2)
+
+
+def _show_overview(found: Overview) -> None:
+    say(f"{'cell':<48} {'done':>11} {'running':>8} {'failed':>7} {'diverged':>9} {'hours':>8}")
+    for c in found.cells:
+        done = f"{c.ok + c.diverged + c.failed}/{c.total}"
+        say(f"{c.cell:<48} {done:>11} {c.running:>8} {c.failed:>7} {c.diverged:>9} {c.seconds / 3600:>8.2f}")
+    left = "" if found.seconds_left is None else f", about {found.seconds_left / 3600:.1f} h left"
+    say(f"{found.drivers} drivers at work, {found.spend / 3600:.2f} worker-hours spent{left}")
+
+
+@app.command()
+def upgrade(store: StoreUrl = None, out: Out = None) -> None:
+    """Bring an older store up to date; of a file, a copy of the old one stays beside it.
+
+    Example:  featherbench upgrade --out runs/quickstart
+    """
+    with mended_errors():
+        from featherbench.harness.store import StoreError
+
+        if not (store or out):
+            raise StoreError("which store? Give --out FOLDER or --store URL.")
+        if out and not store and not (out / "store.sqlite").exists():
+            raise StoreError(f"there is no store at {out / 'store.sqlite'}. Give the --out folder of a run.")
+        say(f"{_open_store(store, out or Path(), create=True).shown_url} is up to date")
+
+
+@app.command()
+def merge(
+    into: Annotated[str, typer.Argument(metavar="A", help="Run folder or database URL that gets all the results")],
+    sources: Annotated[list[str], typer.Argument(metavar="B...", help="Run folders or database URLs to add")],
+    as_json: Json = False,
+) -> None:
+    """Join stores: A gets every plan, search and trial of B. What A has already stays as it is.
+
+    Deltas are copied as well where both are run folders.
+
+    Example:  featherbench merge runs/all runs/monday runs/tuesday
+    """
+    from featherbench.harness.merge import copy_deltas
+    from featherbench.harness.merge import merge as joined
+
+    report: list[dict[str, Any]] = []
+    with mended_errors():
+        target = _open_store(into if "://" in into else None, Path(into), create=True)
+        for name in sources:
+            source = _open_store(name if "://" in name else None, Path(name), create=False)
+            found = joined(target, source)
+            copied = 0 if "://" in into + name else copy_deltas(target, Path(name), Path(into), found.added)
+            report.append(
+                {
+                    "from": source.shown_url,
+                    "added": len(found.added),
+                    "both": found.both,
+                    "differ": found.differ,
+                    "deltas": copied,
+                }
+            )
     if as_json:
-        show_json(rows)
-        return
-    for row in rows:
-        cause = f"  {row['cause'].splitlines()[0]}" if row["cause"] else ""
-        say(f"{row['trial']}  {row['phase']:<6} {row['number']:>3}  {row['status']:<9} {row['cell']}{cause}")
+        show_json(report)
+    for row in [] if as_json else report:
+        say(
+            f"{row['from']}: {row['added']} results added with {row['deltas']} deltas; {row['both']} were there already"
+        )
+        if row["differ"]:
+            say(
+                f"  of them {len(row['differ'])} with other scores, those of {into} stay: {', '.join(row['differ'][:5])}"
+            )
 
 
 @app.command()

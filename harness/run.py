@@ -1,9 +1,15 @@
-"""The driver: a plan's missing trials go to the workers, their results into the store."""
+"""The driver: a plan's missing trials go to the workers, their results into the store.
+
+Several drivers may share a store and a plan: a cell's search belongs to one of them, its final trials to whoever takes
+each first.
+"""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +17,14 @@ from featherbench.harness import data
 from featherbench.harness.backbones import anatomy
 from featherbench.harness.plan import Plan, place_of
 from featherbench.harness.records import Phase, Place, Result, Trial, content_hash
-from featherbench.harness.schedule import Hooks, Job, Pool
+from featherbench.harness.schedule import POLL_SECONDS, Job, Pool
 from featherbench.harness.search import Search
-from featherbench.harness.store import Store
+from featherbench.harness.store import LEASE_SECONDS, LeaseLost, Store
 from featherbench.methods import METHODS
 from featherbench.tasks import TASKS
+
+LOOK_SECONDS = 2.0
+"""How often a driver asks the store what others did, while it waits for them"""
 
 _Ready = tuple[tuple[int, int, int], int, Phase, int, dict[str, Any]]
 """Order, position of the cell, phase, number of the place, configuration"""
@@ -23,37 +32,66 @@ _Ready = tuple[tuple[int, int, int], int, Phase, int, dict[str, Any]]
 
 @dataclass(kw_only=True)
 class Sweep:
-    """What remains to be done of a plan. All of its state comes from the store, so a killed driver loses nothing."""
+    """What remains to be done of a plan. All of its state comes from the store, so a killed driver loses nothing.
+
+    Use as a context manager: at its end, what this driver still held is free for others.
+    """
 
     plan: Plan
     store: Store
+    lease: float = LEASE_SECONDS
     status: dict[str, str] = field(default_factory=dict)
     """Finished trial id -> status"""
     labels: dict[str, str] = field(default_factory=dict)
     """Trial id -> its cell, of all trials that started here"""
+    _trials: dict[tuple[int, Phase, int], str] = field(default_factory=dict)
+    """Position of a cell, phase, number of a place -> trial, as far as it is known"""
     _searches: dict[int, Search] = field(default_factory=dict)
-    """Position of a cell -> its search"""
+    """Position of a cell -> its search, while it is ours"""
+    _searched_elsewhere: set[int] = field(default_factory=set)
+    """Positions of cells whose search is another driver's"""
     _choices: dict[int, dict[str, Any]] = field(default_factory=dict)
     """Position of a cell -> the configuration of its final phase, frozen in the store when the search is over"""
     _ready: dict[str | None, list[_Ready]] = field(default_factory=dict)
     """Company -> heap of the places whose trials may start"""
+    _running: dict[str, tuple[str | None, _Ready]] = field(default_factory=dict)
+    """Trial that runs here, or ran -> where it stood in `_ready`"""
+    _elsewhere: dict[str, tuple[str | None, _Ready]] = field(default_factory=dict)
+    """Trial that another driver is at -> where it stood in `_ready`"""
     _awaited: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     """Search trial -> (position of the cell, configuration) of those that wait for its score"""
     _filled: list[tuple[Place, Trial]] = field(default_factory=list)
     """Places whose trial is known and not yet recorded"""
+    _news: dict[str, str] = field(default_factory=dict)
+    """Trials that finished in the current turn -> status"""
     _kept_lists: set[str] = field(default_factory=set)
+    _looked: float = field(default_factory=time.monotonic)
+    _signed: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
+        self.store.join(self.lease)
         self.store.add_plan(self.plan.id, self.plan.name, self.plan.text, [c.cell for c in self.plan.cells])
         self.status = self.store.finished()
+        self._read_places(range(len(self.plan.cells)))
         with self.store.transaction():
+            kept = set()
             for position, cell in enumerate(self.plan.cells):
-                self._keep_items(cell.base)
-                if cell.num_search:
-                    search = self._searches[position] = Search(cell, self.store)
-                    for number in range(search.num_proposed):
-                        self._await(position, number)
-                self._advance(position)
+                if (items := (cell.base.task, cell.base.evaluate)) not in kept:
+                    kept.add(items)
+                    self._keep_items(cell.base)
+                self._begin(position)
+
+    def _read_places(self, positions: Iterable[int]) -> None:
+        """Read which trials fill the places of cells, so that those that finished are not even made again."""
+        found = {self.plan.cells[position].cell.id: position for position in positions}
+        for cell, phase, number, trial in self.store.filled(list(found)):
+            self._trials[found[cell], phase, number] = trial
+
+    def __enter__(self) -> Sweep:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.store.leave()
 
     def _keep_items(self, trial: Trial) -> None:
         """Keep the evaluated items in the store, so that reports need no data files."""
@@ -67,10 +105,10 @@ class Sweep:
     # --- what may start -------------------------------------------------------------------------------------------
 
     def next_job(self, beside: str | None = None) -> Job | None:
-        """Return a trial that can start now, with its company; None if none is ready.
+        """Return a trial that can start now, with its company and attempt; None if none is ready.
 
         Search trials come first, then final ones by number, so that rows fill evenly. With `beside`, only a trial of
-        this company.
+        this company. To be called within a turn.
         """
         while True:
             heaps = self._ready if beside is None else {beside: self._ready.get(beside)}
@@ -78,19 +116,58 @@ class Sweep:
             if not waiting:
                 return None
             company = min(waiting, key=lambda company: waiting[company][0][0])
-            _, position, phase, number, configuration = heapq.heappop(waiting[company])
+            ready = heapq.heappop(waiting[company])
+            _, position, phase, number, configuration = ready
             cell = self.plan.cells[position]
             trial = cell.trial(phase, number, configuration)
+            identity = self._trials[position, phase, number] = trial.id
             self._filled.append((place_of(cell, phase, number), trial))
-            identity = trial.id
-            if identity not in self.status and identity not in self.labels:
-                self.labels[identity] = cell.cell.label
-                return Job(trial, company)
+            if identity in self.status or identity in self._running or identity in self._elsewhere:
+                continue
+            self._running[identity] = (company, ready)
+            self.labels[identity] = cell.cell.label
+            if self.restart(job := Job(trial, company)):
+                return job
+
+    def restart(self, job: Job) -> bool:
+        """Begin an attempt at a trial; False if another driver is at it, or has finished it."""
+        self._record_places()
+        attempt = self.store.begin_attempt(job.trial.id)
+        if attempt is None:
+            self._leave_to_others(job.trial.id)
+            return False
+        job.attempt = attempt
+        return True
+
+    def _leave_to_others(self, trial: str) -> None:
+        """Wait for a trial that another driver is at, or take note that it has finished it."""
+        place = self._running.pop(trial)
+        if (state := self.store.states([trial])[trial]) in ("free", "elsewhere"):
+            self._elsewhere[trial] = place
+        else:
+            self._news[trial] = state
+
+    def _begin(self, position: int) -> None:
+        """Let start what can start of a cell; its search only if no other driver has it."""
+        cell = self.plan.cells[position]
+        chosen = self.store.choice(cell.cell.id) if cell.num_search else {}
+        if chosen is not None:
+            self._choose(position, chosen)
+        elif self.store.take_search(cell.cell.id):
+            self._searched_elsewhere.discard(position)
+            search = self._searches[position] = Search(cell, self.store)
+            for number in range(search.num_proposed):
+                self._await(position, number)
+            self._advance(position)
+        else:
+            self._searched_elsewhere.add(position)
 
     def _add(
         self, position: int, phase: Phase, number: int, configuration: dict[str, Any], company: str | None
     ) -> None:
-        """Let a place's trial start."""
+        """Let a place's trial start, unless it has finished."""
+        if self._trials.get((position, phase, number)) in self.status:
+            return
         order = (0, position, number) if phase == "search" else (1, number, position)
         heapq.heappush(self._ready.setdefault(company, []), (order, position, phase, number, configuration))
 
@@ -117,47 +194,108 @@ class Sweep:
             search.tell(number, sign * sum(values) / len(values) if len(values) == len(found) else None)
 
     def _advance(self, position: int) -> None:
-        """Let start what a cell's finished trials allow: further configurations, or its final phase."""
-        cell, search = self.plan.cells[position], self._searches.get(position)
-        if position in self._choices:
-            return
-        while search is not None and (proposed := search.propose()) is not None:
+        """Let start what the finished trials of a search allow: further configurations, or the final phase."""
+        search, cell = self._searches[position], self.plan.cells[position]
+        while (proposed := search.propose()) is not None:
             self._await(position, proposed[0])
-        if search is None:
-            self._choices[position] = {}
-        elif search.complete:
-            self._choices[position] = self.store.freeze_choice(cell.cell.id, search.best())
-        else:
-            return
-        configuration = self._choices[position]
+        if search.complete and position not in self._choices:
+            self._choose(position, self.store.freeze_choice(cell.cell.id, search.best()))
+
+    def _choose(self, position: int, configuration: dict[str, Any]) -> None:
+        """Let a cell's final phase start."""
+        cell = self.plan.cells[position]
+        self._choices[position] = configuration
+        self._searched_elsewhere.discard(position)
         shared = company(cell.trial("final", 0, configuration))
         for number in range(cell.num_final):
             self._add(position, "final", number, configuration, shared)
 
     # --- what happened --------------------------------------------------------------------------------------------
 
-    def keep(self, started: Sequence[Job] = (), ended: Sequence[tuple[Job, Result]] = ()) -> None:
-        """Make what happened durable in one transaction, then count it as done and let start what it allows."""
-        if not (self._filled or started or ended):
-            return
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """What happens inside becomes durable together at the end, and then counts as done."""
         with self.store.transaction():
-            for place, trial in self._filled:
-                for subset in (trial.train, trial.validation, trial.evaluate):
-                    if subset.sha256 not in self._kept_lists:
-                        self._kept_lists.add(subset.sha256)
-                        self.store.add_index_list(subset.sha256, data.checked_indices(trial.task, subset))
-                self.store.add_place(place, trial)
-            for job in started:
-                job.attempt = self.store.begin_attempt(job.trial.id)
-            for job, result in ended:
-                self.store.record(result, job.attempt)
+            self._look_around()
+            yield
+            self._record_places()
+        news, self._news = self._news, {}
+        self.status |= news
+        awaited = {place for trial in news for place in self._awaited.get(trial, [])}
+        if awaited:
+            with self.store.transaction():
+                for position, number in sorted(awaited):
+                    if position in self._searches:
+                        self._as_searcher(position, number)
+
+    def keep(self, ended: Sequence[tuple[Job, Result]]) -> list[Result]:
+        """Record results and return those that count: not those of trials that another driver has taken over."""
+        kept = []
+        for job, result in ended:
+            if self.store.record(result, job.attempt):
+                self._news[result.trial_id] = result.status
+                kept.append(result)
+            else:
+                self._leave_to_others(result.trial_id)
+        return kept
+
+    def died(self, job: Job, why: str) -> None:
+        """Record that an attempt ended without a result."""
+        self.store.end_attempt(job.trial.id, job.attempt, why)
+
+    def _as_searcher(self, position: int, number: int) -> None:
+        try:
+            self._tell(position, number)
+            self._advance(position)
+        except LeaseLost:
+            self._lose(position)
+
+    def _lose(self, position: int) -> None:
+        """Another driver has this search now; our trials of it go on, and count if they are the first to end."""
+        del self._searches[position]
+        self._searched_elsewhere.add(position)
+
+    def _record_places(self) -> None:
+        for place, trial in self._filled:
+            for subset in (trial.train, trial.validation, trial.evaluate):
+                if subset.sha256 not in self._kept_lists:
+                    self._kept_lists.add(subset.sha256)
+                    self.store.add_index_list(subset.sha256, data.checked_indices(trial.task, subset))
+            self.store.add_place(place, trial)
         self._filled.clear()
-        self.status |= {result.trial_id: result.status for _, result in ended}
-        with self.store.transaction():
-            for _, result in ended:
-                for position, number in self._awaited.get(result.trial_id, []):
-                    self._tell(position, number)
-                    self._advance(position)
+
+    def _look_around(self) -> None:
+        """Tell other drivers that we live, and hear what they did."""
+        now = time.monotonic()
+        if now - self._signed >= self.lease / 4:
+            self._signed = now
+            if not self.store.sign_of_life():
+                for position in set(self._searches) - set(self._choices):
+                    if not self.store.take_search(self.plan.cells[position].cell.id):
+                        self._lose(position)
+        if now - self._looked < LOOK_SECONDS or not (self._elsewhere or self._searched_elsewhere):
+            return
+        self._looked = now
+        for trial, state in self.store.states(list(self._elsewhere)).items():
+            if state == "free":
+                company, ready = self._elsewhere.pop(trial)
+                heapq.heappush(self._ready.setdefault(company, []), ready)
+            elif state != "elsewhere":
+                del self._elsewhere[trial]
+                self._news[trial] = state
+        theirs = sorted(self._searched_elsewhere)
+        self._read_places(theirs)
+        unknown = [trial for (at, *_), trial in self._trials.items() if at in theirs and trial not in self.status]
+        for trial, state in self.store.states(unknown).items():
+            if state not in ("free", "elsewhere"):
+                self.status[trial] = state
+        for position in theirs:
+            self._begin(position)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to start, nor to wait for from other drivers."""
+        return not (any(self._ready.values()) or self._elsewhere or self._searched_elsewhere or self._news)
 
     @property
     def total(self) -> int:
@@ -165,22 +303,14 @@ class Sweep:
         return sum(c.num_search + c.num_final for c in self.plan.cells)
 
     def done(self) -> dict[str, int]:
-        """Return how many of the plan's known trials have each status."""
+        """Return how many of the plan's trials have each status; "new" are those without one."""
         counts: dict[str, int] = {}
-        for position, cell in enumerate(self.plan.cells):
-            for phase, number in cell.places():
-                configuration = self._configuration(position, phase, number)
-                known = None if configuration is None else cell.trial(phase, number, configuration).id
-                state = self.status.get(known, "new") if known else "new"
-                counts[state] = counts.get(state, 0) + 1
+        for trial in self._trials.values():
+            state = self.status.get(trial, "new")
+            counts[state] = counts.get(state, 0) + 1
+        if unknown := self.total - len(self._trials):
+            counts["new"] = counts.get("new", 0) + unknown
         return counts
-
-    def _configuration(self, position: int, phase: Phase, number: int) -> dict[str, Any] | None:
-        """Return the configuration of a place if it is known already."""
-        if phase == "final":
-            return self._choices.get(position)
-        search, proposed = self._searches[position], number // self.plan.cells[position].search.draws
-        return search.configuration(proposed) if proposed < search.num_proposed else None
 
 
 def company(trial: Trial) -> str | None:
@@ -202,31 +332,25 @@ def run_plan(
     on_finished: Callable[[Result], None] = lambda result: None,
     on_progress: Callable[[dict[str, tuple[str, int, int]]], None] = lambda running: None,
 ) -> int:
-    """Run every trial of the plan that the store does not hold yet; return how many ran.
+    """Run every trial of the plan that the store does not hold yet; return how many ran here.
 
     The pool is only started if there is something to run.
     """
-    first = sweep.next_job()
-    if first is None:
-        sweep.keep()
-        return 0
-    waiting = [first]
+    while True:
+        with sweep.turn():
+            first = sweep.next_job()
+        if first is not None:
+            break
+        if sweep.over:
+            return 0
+        time.sleep(POLL_SECONDS)  # other drivers are at work
     ran = 0
 
-    def keep(started: Sequence[Job], ended: Sequence[tuple[Job, Result]]) -> None:
+    def count(result: Result) -> None:
         nonlocal ran
-        sweep.keep(started, ended)
-        ran += len(ended)
-        for _, result in ended:
-            on_finished(result)
+        ran += 1
+        on_finished(result)
 
     with pool() as workers:
-        workers.run(
-            Hooks(
-                next_job=lambda beside: waiting.pop() if waiting else sweep.next_job(beside),
-                keep=keep,
-                died=lambda job, why: sweep.store.end_attempt(job.trial.id, job.attempt, why),
-                progress=on_progress,
-            )
-        )
+        workers.run(sweep, first, count, on_progress)
     return ran

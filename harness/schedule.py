@@ -15,8 +15,9 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from featherbench.harness.records import Result, Trial
 
@@ -63,18 +64,27 @@ class Seats:
     """Running reference -> job"""
 
 
-@dataclass
-class Hooks:
-    """What the driver decides and wants to hear."""
+class Driver(Protocol):
+    """Who decides what runs, and keeps what comes of it."""
 
-    next_job: Callable[[str | None], Job | None]
-    """A trial that may start now, of this company if one is given; None if there is none"""
-    keep: Callable[[Sequence[Job], Sequence[tuple[Job, Result]]], None]
-    """These trials have started, and get their attempt numbers; these have ended. Returns when both are durable"""
-    died: Callable[[Job, str], None]
-    """An attempt ended without a result"""
-    progress: Callable[[dict[str, tuple[str, int, int]]], None]
-    """Trial id -> (stage, done, total) of everything that runs"""
+    def turn(self) -> AbstractContextManager[None]:
+        """What happens inside becomes durable together at the end, and then counts as done."""
+
+    def next_job(self, beside: str | None = None) -> Job | None:
+        """Begin and return a trial that may start now, of this company if one is given; None if there is none."""
+
+    def restart(self, job: Job) -> bool:
+        """Begin another attempt at a trial; False if another driver has it now."""
+
+    def keep(self, ended: Sequence[tuple[Job, Result]]) -> list[Result]:
+        """Record results, and return those that count."""
+
+    def died(self, job: Job, why: str) -> None:
+        """Record that an attempt ended without a result."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to start, nor to wait for from other drivers."""
 
 
 def _worker_class() -> Any:
@@ -217,36 +227,50 @@ class Pool:
             self.engine, self._threads
         )
 
-    def run(self, hooks: Hooks) -> None:
-        """Run trials until none is ready and none is running.
+    def run(
+        self,
+        driver: Driver,
+        first: Job,
+        on_finished: Callable[[Result], None],
+        on_progress: Callable[[dict[str, tuple[str, int, int]]], None],
+    ) -> None:
+        """Run trials, beginning with `first`, until none is ready, none is running and none is awaited from others.
 
         Workers are given their next trials before the results are written, so that they never wait for a disk.
         """
         import ray
 
-        again: list[Job] = []
+        self._waiting = [first]
+        """Begun, and not yet on a worker"""
+        self._again: list[Job] = []
         ended: list[tuple[Job, Result]] = []
         forgotten: deque[Any] = deque(maxlen=len(self._workers) * self._seats)  # the last of every seat
         told = time.monotonic()
         while True:
-            started = self._seat(hooks, again)
-            hooks.keep(started, ended)
+            with driver.turn():
+                self._seat(driver)
+                kept = driver.keep(ended)
+            for result in kept:
+                on_finished(result)
             # a failed trial keeps its checkpoints: run again, it goes on from them
-            kept = [job for job, result in ended if result.status != "failed"]
-            forgotten.extend(job.worker.forget.remote(job.trial.id) for job in kept)
+            done = {result.trial_id for result in kept if result.status != "failed"}
+            forgotten.extend(job.worker.forget.remote(job.trial.id) for job, _ in ended if job.trial.id in done)
             if ended:  # their scores may let others start
                 ended = []
                 continue
             if not self._scoring and not any(seats.jobs for seats in self._workers):
+                if not driver.over or self._again:
+                    time.sleep(POLL_SECONDS)
+                    continue
                 if forgotten:
                     ray.wait(list(forgotten), num_returns=len(forgotten), timeout=FORGET_SECONDS)
                 return
-            ended = self._ended(hooks, again)
+            ended = self._ended(driver)
             if time.monotonic() - told >= POLL_SECONDS:
                 told = time.monotonic()
-                hooks.progress(self._progress())
+                on_progress(self._progress())
 
-    def _ended(self, hooks: Hooks, again: list[Job]) -> list[tuple[Job, Result]]:
+    def _ended(self, driver: Driver) -> list[tuple[Job, Result]]:
         """Wait a while for trials to end, send their predictions to be scored, and return what is ready to be kept."""
         import ray
         from ray.exceptions import RayError, RayTaskError
@@ -269,7 +293,7 @@ class Pool:
             try:
                 result = Result.model_validate_json(ray.get(reference))
             except _deaths() as error:
-                ended += self._bury(seats, error, hooks, again)
+                ended += self._bury(seats, error, driver)
                 continue
             except RayTaskError as error:
                 result = _failed(seats.jobs[reference], f"{type(error).__name__}: {error}")
@@ -280,27 +304,30 @@ class Pool:
                 ended.append((job, result))
         return ended
 
-    def _seat(self, hooks: Hooks, again: list[Job]) -> list[Job]:
-        """Start what can start now, first on the workers with the fewest trials; return it."""
-        waiting, started = list(self._workers), []
-        while waiting:
-            seats = min(waiting, key=lambda seats: len(seats.jobs))
-            job = self._job_for(seats, hooks, again)
+    def _seat(self, driver: Driver) -> None:
+        """Start what can start now, first on the workers with the fewest trials."""
+        open_seats = list(self._workers)
+        while open_seats:
+            seats = min(open_seats, key=lambda seats: len(seats.jobs))
+            job = self._job_for(seats, driver)
             if job is None:
-                waiting.remove(seats)
+                open_seats.remove(seats)
                 continue
             job.worker = seats.worker
             seats.jobs[seats.worker.run.remote(job.trial.model_dump_json(), self._score is None)] = job
-            started.append(job)
-        return started
 
-    def _job_for(self, seats: Seats, hooks: Hooks, again: list[Job]) -> Job | None:
-        if not seats.jobs:
-            return again.pop() if again else hooks.next_job(None)
-        company = next(iter(seats.jobs.values())).company
-        return None if company is None or len(seats.jobs) >= self._seats else hooks.next_job(company)
+    def _job_for(self, seats: Seats, driver: Driver) -> Job | None:
+        if seats.jobs:
+            company = next(iter(seats.jobs.values())).company
+            return None if company is None or len(seats.jobs) >= self._seats else driver.next_job(company)
+        if self._waiting:
+            return self._waiting.pop()
+        while self._again:
+            if driver.restart(job := self._again.pop()):
+                return job
+        return driver.next_job()
 
-    def _bury(self, seats: Seats, error: Exception, hooks: Hooks, again: list[Job]) -> list[tuple[Job, Result]]:
+    def _bury(self, seats: Seats, error: Exception, driver: Driver) -> list[tuple[Job, Result]]:
         """Replace a dead worker. Its jobs run again, each alone: one of them may be the cause; return those given up.
 
         Raises: ClusterError if it could not even start: then no other one can.
@@ -315,11 +342,11 @@ class Pool:
         seats.worker = self._new_worker()
         given_up = []
         for job in lost:
-            hooks.died(job, "worker died")
+            driver.died(job, "worker died")
             job.deaths += len(lost) == 1
             job.company = None
             if job.deaths < MAX_ATTEMPTS:
-                again.append(job)
+                self._again.append(job)
             else:
                 cause = f"its worker died {job.deaths} times; given up. Last: {str(error).splitlines()[0]}"
                 given_up.append((job, _failed(job, cause)))

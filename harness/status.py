@@ -3,51 +3,126 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from featherbench.harness import data, store
+from featherbench.harness import data, tables
 from featherbench.harness.deltas import delta_bytes
 from featherbench.harness.records import Cell, Prediction, ScoreValue, Trial
 from featherbench.harness.score import score
-from featherbench.harness.store import Store
+from featherbench.harness.store import Store, StoreError
 
 
-def overview(kept: Store) -> list[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class CellStatus:
+    """How far a cell is, in trials."""
+
+    cell: str
+    id: str
+    total: int
+    ok: int
+    diverged: int
+    failed: int
+    running: int
+    seconds: float
+    """What its finished trials took on their workers"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """How far a store's plans are."""
+
+    cells: list[CellStatus]
+    drivers: int
+    """That are at work now"""
+    seconds_left: float | None
+    """If the trials to come take as long as those of their cell did, on as many workers as are busy now; None while
+    nothing runs or nothing is known"""
+
+    @property
+    def spend(self) -> float:
+        """Seconds that all finished trials took on their workers."""
+        return sum(cell.seconds for cell in self.cells)
+
+
+def overview(kept: Store) -> Overview:
+    """Count a store's trials by cell; every cell's own count, so a trial that two cells share counts in both."""
+    running = kept.running()
+    places, trials = tables.places.c, tables.trials.c
+    columns = (places.cell, trials.status, sa.func.count(), sa.func.sum(trials.cost["seconds"].as_float()))
+    joined = tables.places.join(tables.trials, places.trial == trials.id)
+    counts: dict[str, dict[str | None, int]] = {}
+    seconds: dict[str, float] = {}
+    for row in kept.rows(sa.select(*columns).select_from(joined).group_by(places.cell, trials.status)):
+        cell, status, count, spent = row.values()
+        counts.setdefault(cell, {})[status] = count
+        seconds[cell] = seconds.get(cell, 0.0) + (spent or 0.0)
+    busy: dict[str, int] = {}
+    for row in kept.rows(sa.select(places.cell, places.trial).where(places.trial.in_(running))):
+        busy[row["cell"]] = busy.get(row["cell"], 0) + 1
+    cells = []
+    for row in kept.rows(sa.select(tables.cells).join(tables.plan_cells).order_by(tables.plan_cells.c.position)):
+        cell, found = Cell.model_validate(row["spec"]), counts.get(row["id"], {})
+        cells.append(
+            CellStatus(
+                cell=cell.label,
+                id=row["id"],
+                total=num_trials(cell),
+                **{status: found.get(status, 0) for status in ("ok", "diverged", "failed")},
+                running=busy.get(row["id"], 0),
+                seconds=seconds.get(row["id"], 0.0),
+            )
+        )
+    cells = list({cell.id: cell for cell in cells}.values())  # plans may share cells
+    return Overview(cells=cells, drivers=kept.num_drivers(), seconds_left=_seconds_left(cells, len(running)))
+
+
+def num_trials(cell: Cell) -> int:
+    """Return how many trials a cell has, search and final."""
+    search, final = cell.fixed["search"], cell.fixed["final"]
+    searched: int = search.get("configurations", 0) * search.get("draws", 0)
+    return searched + (final["seeds"] * final["draws"] if cell.method != "untuned" else 1)
+
+
+def _seconds_left(cells: list[CellStatus], workers: int) -> float | None:
+    done = sum(c.ok + c.diverged for c in cells)
+    if not (workers and done):
+        return None
+    overall = sum(c.seconds for c in cells) / done
+    left = 0.0
+    for c in cells:
+        own = c.seconds / (c.ok + c.diverged) if c.ok + c.diverged else overall
+        left += own * max(0, c.total - c.ok - c.diverged - c.failed)
+    return left / workers
+
+
+def listed(kept: Store) -> list[dict[str, Any]]:
     """Return one row per place: cell, phase, number, trial, status and cause."""
-    joined = store.places.join(store.trials, store.places.c.trial == store.trials.c.id).join(
-        store.cells, store.cells.c.id == store.places.c.cell
-    )
-    columns = (
-        store.cells.c.spec,
-        store.places.c.phase,
-        store.places.c.number,
-        store.places.c.trial,
-        store.trials.c.status,
-        store.trials.c.cause,
-    )
+    labels = {row["id"]: Cell.model_validate(row["spec"]).label for row in kept.rows(sa.select(tables.cells))}
+    running = kept.running()
+    columns = [*tables.places.c["cell", "phase", "number", "trial"], *tables.trials.c["status", "cause"]]
+    joined = tables.places.join(tables.trials, tables.places.c.trial == tables.trials.c.id)
     rows = kept.rows(
         sa.select(*columns)
         .select_from(joined)
-        .order_by(store.places.c.cell, store.places.c.phase, store.places.c.number)
+        .order_by(tables.places.c.cell, tables.places.c.phase, tables.places.c.number)
     )
-    return [
-        {
-            "cell": Cell.model_validate(row["spec"]).label,
-            **{key: row[key] for key in ("phase", "number", "trial", "cause")},
-            "status": row["status"] or "unfinished",
-        }
-        for row in rows
-    ]
+    for row in rows:
+        row["cell"] = labels[row["cell"]]
+        row["status"] = row["status"] or ("running" if row["trial"] in running else "unfinished")
+    return rows
 
 
 def kept_predictions(kept: Store, trial_id: str) -> list[Prediction]:
     """Return a trial's predictions in item order."""
-    where = store.predictions.c.trial == trial_id
-    columns = (store.predictions.c.item, store.predictions.c.text, store.predictions.c.truncated)
-    return [Prediction(**row) for row in kept.rows(sa.select(*columns).where(where).order_by(store.predictions.c.item))]
+    where = tables.predictions.c.trial == trial_id
+    columns = (tables.predictions.c.item, tables.predictions.c.text, tables.predictions.c.truncated)
+    return [
+        Prediction(**row) for row in kept.rows(sa.select(*columns).where(where).order_by(tables.predictions.c.item))
+    ]
 
 
 def rescore(kept: Store, trial_id: str) -> list[ScoreValue]:
@@ -58,15 +133,13 @@ def rescore(kept: Store, trial_id: str) -> list[ScoreValue]:
     trial = Trial.model_validate(kept.trial(trial_id)["spec"])
     predictions = kept_predictions(kept, trial_id)
     if not predictions:
-        raise store.StoreError(f"trial {trial_id} has no predictions to score; it failed or is unfinished.")
+        raise StoreError(f"trial {trial_id} has no predictions to score; it failed or is unfinished.")
     data.check_content(trial)
     found = score(trial.task, predictions, data.references(trial.task, trial.evaluate))
-    where = (store.scores.c.trial == trial_id) & store.scores.c.value.is_not(None)
-    had = {(row["metric"], row["subset"]) for row in kept.rows(sa.select(store.scores).where(where))}
+    where = (tables.scores.c.trial == trial_id) & tables.scores.c.value.is_not(None)
+    had = {(row["metric"], row["subset"]) for row in kept.rows(sa.select(tables.scores).where(where))}
     if missing := [s for s in found if s.value is None and (s.metric, s.subset) in had]:
-        raise store.StoreError(
-            f"{missing[0].metric} cannot be computed here, the stored scores stay: {missing[0].signature}"
-        )
+        raise StoreError(f"{missing[0].metric} cannot be computed here, the stored scores stay: {missing[0].signature}")
     kept.replace_scores(trial_id, found)
     return found
 
@@ -75,7 +148,7 @@ def export_trial(kept: Store, trial_id: str, artifacts: str, destination: Path) 
     """Write a trial's record, scores, predictions and delta into a folder; return the files."""
     row = kept.trial(trial_id)
     destination.mkdir(parents=True, exist_ok=True)
-    where = store.scores.c.trial == row["id"]
+    where = tables.scores.c.trial == row["id"]
     content = {
         "id": row["id"],
         "trial": row["spec"],
@@ -83,7 +156,7 @@ def export_trial(kept: Store, trial_id: str, artifacts: str, destination: Path) 
         "cause": row["cause"],
         "cost": row["cost"],
         "provenance": row["provenance"],
-        "scores": kept.rows(sa.select(store.scores).where(where)),
+        "scores": kept.rows(sa.select(tables.scores).where(where)),
         "predictions": [p.model_dump() for p in kept_predictions(kept, row["id"])],
     }
     record = destination / "trial.json"

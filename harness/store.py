@@ -3,141 +3,63 @@
 from __future__ import annotations
 
 import datetime
+import os
+import shutil
+import socket
+import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import psutil
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from featherbench.harness.records import Cell, Place, Result, ScoreValue, Trial
+from featherbench.harness.records import Cell, Phase, Place, Result, ScoreValue, Trial
+from featherbench.harness.tables import (
+    SCHEMA,
+    attempts,
+    cells,
+    choices,
+    curves,
+    drivers,
+    index_lists,
+    items,
+    leases,
+    looks,
+    metadata,
+    places,
+    plan_cells,
+    plans,
+    predictions,
+    proposals,
+    schema,
+    scores,
+    trials,
+    upgrade,
+)
 
-SCHEMA = 1
+LEASE_SECONDS = 60.0
+"""A driver that gave no sign of life for so long may be gone: others take its work over"""
 
-metadata = sa.MetaData()
-_schema = sa.Table("schema", metadata, sa.Column("version", sa.Integer, primary_key=True))
-plans = sa.Table(
-    "plans",
-    metadata,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("name", sa.String),
-    sa.Column("text", sa.Text),
-    sa.Column("created", sa.String),
-)
-cells = sa.Table(
-    "cells",
-    metadata,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("spec", sa.JSON),
-)
-plan_cells = sa.Table(
-    "plan_cells",
-    metadata,
-    sa.Column("plan", sa.String, sa.ForeignKey("plans.id"), primary_key=True),
-    sa.Column("cell", sa.String, sa.ForeignKey("cells.id"), primary_key=True),
-    sa.Column("position", sa.Integer),
-)
-places = sa.Table(
-    "places",
-    metadata,
-    sa.Column("cell", sa.String, sa.ForeignKey("cells.id"), primary_key=True),
-    sa.Column("phase", sa.String, primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("trial", sa.String, index=True),
-)
-trials = sa.Table(
-    "trials",
-    metadata,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("spec", sa.JSON),
-    sa.Column("status", sa.String, nullable=True),  # null: planned or running
-    sa.Column("cause", sa.Text, nullable=True),
-    sa.Column("best_step", sa.Integer, nullable=True),
-    sa.Column("cost", sa.JSON, nullable=True),
-    sa.Column("delta", sa.String, nullable=True),
-    sa.Column("delta_sha256", sa.String, nullable=True),
-    sa.Column("provenance", sa.JSON, nullable=True),
-    sa.Column("finished", sa.String, nullable=True),
-)
-attempts = sa.Table(
-    "attempts",
-    metadata,
-    sa.Column("trial", sa.String, sa.ForeignKey("trials.id"), primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("started", sa.String),
-    sa.Column("outcome", sa.String, nullable=True),
-)
-curves = sa.Table(
-    "curves",
-    metadata,
-    sa.Column("trial", sa.String, sa.ForeignKey("trials.id"), primary_key=True),
-    sa.Column("name", sa.String, primary_key=True),
-    sa.Column("step", sa.Integer, primary_key=True),
-    sa.Column("value", sa.Float),
-)
-scores = sa.Table(
-    "scores",
-    metadata,
-    sa.Column("trial", sa.String, sa.ForeignKey("trials.id"), primary_key=True),
-    sa.Column("metric", sa.String, primary_key=True),
-    sa.Column("subset", sa.String, primary_key=True),
-    sa.Column("value", sa.Float, nullable=True),
-    sa.Column("signature", sa.String),
-    sa.Column("position", sa.Integer),  # order of the task's scores, the primary one first
-)
-predictions = sa.Table(
-    "predictions",
-    metadata,
-    sa.Column("trial", sa.String, sa.ForeignKey("trials.id"), primary_key=True),
-    sa.Column("item", sa.Integer, primary_key=True),
-    sa.Column("text", sa.Text),
-    sa.Column("truncated", sa.Boolean),
-)
-items = sa.Table(
-    "items",
-    metadata,
-    sa.Column("task", sa.String, primary_key=True),
-    sa.Column("task_version", sa.Integer, primary_key=True),
-    sa.Column("split", sa.String, primary_key=True),
-    sa.Column("item", sa.Integer, primary_key=True),
-    sa.Column("source", sa.Text),
-    sa.Column("references", sa.JSON),
-    sa.Column("tags", sa.JSON),
-)
-index_lists = sa.Table(
-    "index_lists",
-    metadata,
-    sa.Column("sha256", sa.String, primary_key=True),
-    sa.Column("indices", sa.JSON),
-)
-proposals = sa.Table(
-    "proposals",
-    metadata,
-    sa.Column("cell", sa.String, sa.ForeignKey("cells.id"), primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("config", sa.JSON),
-    sa.Column("sampler", sa.String),
-)
-choices = sa.Table(
-    "choices",
-    metadata,
-    sa.Column("cell", sa.String, sa.ForeignKey("cells.id"), primary_key=True),
-    sa.Column("config", sa.JSON),
-)
-looks = sa.Table(
-    "looks",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("trial", sa.String),
-    sa.Column("split", sa.String),
-    sa.Column("reason", sa.String),  # "final" or "re-score"
-    sa.Column("at", sa.String),
-)
+WAIT_SECONDS = 30.0
+"""How long a writer waits for another one"""
+
+_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "lustre", "gpfs", "beegfs", "fuse.sshfs"}
+_NETWORK |= {"fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone"}
+"""File systems that several machines mount: locks of SQLite do not hold there"""
+
+Failure = Literal["oom", "nan", "error"]
 
 
 class StoreError(ValueError):
-    """The store cannot be opened or does not fit this version."""
+    """The store cannot be opened, read or written, or does not fit this version."""
+
+
+class LeaseLost(StoreError):
+    """This driver gave no sign of life for too long, and another one does its work now."""
 
 
 def _now() -> str:
@@ -148,12 +70,16 @@ class Store:
     """Results keyed by trial id. Every write is one transaction; what is announced as stored is on disk. One thread."""
 
     def __init__(self, url: str, *, create: bool = True) -> None:
+        """With `create`, an empty database gets its tables and an older one is brought up to date."""
         self.url = url
+        self.driver: str | None = None
+        """Who writes here, once it joined"""
         self._open: sa.Connection | None = None
         path = sqlite_path(url)
         self.shown_url = sa.make_url(url).render_as_string(hide_password=True)
         """For people and logs: without the password"""
         if path is not None:
+            _refuse_network(path)
             if not create and not path.exists():
                 raise StoreError(f"there is no store at {path}. Give --store URL or the --out folder of a run.")
             try:
@@ -161,61 +87,165 @@ class Store:
             except OSError as error:
                 raise StoreError(f"cannot create the store's folder {path.parent}: {error.strerror}.") from error
         try:
-            self._engine = sa.create_engine(url)
+            self._engine = _engine(url)
         except (sa.exc.NoSuchModuleError, ImportError) as error:
             raise StoreError(
-                f"{self.shown_url}: {error}. Install the database's driver, or use sqlite:///FILE."
+                f"{self.shown_url}: {error}. Install the database's driver (for PostgreSQL: pip install "
+                "'featherbench[postgres]'), or use sqlite:///FILE."
             ) from error
-        if path is not None:
-            event.listen(self._engine, "connect", _configure_sqlite)
         try:
             found = self._found_schema()
-            if found not in (None, SCHEMA):
-                raise StoreError(
-                    f"the store has schema {found}, this featherbench reads schema {SCHEMA}; use the matching version."
-                )
             if found is None and not create:
                 raise StoreError(f"{self.shown_url} holds no featherbench results; give the --out folder of a run.")
-            with self._engine.begin() as db:
-                if found is None:
-                    metadata.create_all(db)
-                    _add(db, _schema, [{"version": SCHEMA}])
-                if create:  # asks for a write lock, so that an unwritable store is found before any training
-                    db.execute(sa.update(_schema).values(version=_schema.c.version))
+            if found is not None and found > SCHEMA:
+                raise StoreError(
+                    f"the store has schema {found}, this featherbench reads schema {SCHEMA}; install a newer featherbench."
+                )
+            if found is not None and found < SCHEMA and not create:
+                raise StoreError(
+                    f"the store has schema {found}, this featherbench reads schema {SCHEMA}; bring it up to date with "
+                    f"`featherbench upgrade --store {self.shown_url}`."
+                )
+            if create:
+                self._bring_up_to_date(path, found)
         except sa.exc.DBAPIError as error:
             raise StoreError(
-                f"the store {self.shown_url} cannot be opened for writing: {error.orig}. "
+                f"the store {self.shown_url} cannot be opened for writing: {_reason(error)}. "
                 "Give --store or --out a place on a local disk that you may write to."
             ) from error
 
     def _found_schema(self) -> int | None:
         """Return the store's schema version, or None for a database without our tables."""
         with self._engine.connect() as db:
-            if not sa.inspect(db).has_table(_schema.name):
+            if not sa.inspect(db).has_table(schema.name):
                 return None
-            return db.scalar(sa.select(_schema.c.version))
+            return db.scalar(sa.select(schema.c.version))
+
+    def _bring_up_to_date(self, path: Path | None, found: int | None) -> None:
+        """Make the tables, or those that are missing; a copy of an older file stays beside it."""
+        if path is not None and found is not None and found < SCHEMA:
+            self._engine.dispose()
+            shutil.copyfile(path, path.with_name(f"{path.name}.schema{found}"))
+        with (
+            self.transaction() as db
+        ):  # asks for a write lock, so that an unwritable store is found before any training
+            if not sa.inspect(db).has_table(schema.name):
+                metadata.create_all(db)
+                add_rows(db, schema, [{"version": SCHEMA}])
+            elif (now := db.scalar(sa.select(schema.c.version))) is not None and now < SCHEMA:
+                upgrade(db, now)
+            else:
+                db.execute(schema.update().values(version=SCHEMA))
+
+    def close(self) -> None:
+        """Leave, and close the connections."""
+        self.leave()
+        self._engine.dispose()
+
+    # --- who writes -----------------------------------------------------------------------------------------------
+
+    def join(self, lease: float = LEASE_SECONDS) -> None:
+        """Become a driver: what it works on is left to it until `lease` seconds after its last sign of life."""
+        if self.driver is None:
+            with self.transaction() as db:
+                gone = {row.id for row in db.execute(sa.select(drivers.c.id))} - self._living(db)
+                db.execute(drivers.delete().where(drivers.c.id.in_(gone)))
+                self.driver = uuid.uuid4().hex[:12]
+                me = {"id": self.driver, **_process(os.getpid()), "lease": lease, "seen": _clock(db)}
+                db.execute(drivers.insert().values(**me))
+
+    def leave(self) -> None:
+        """Give back what this driver still held."""
+        if self.driver is not None:
+            with self.transaction() as db:
+                db.execute(leases.delete().where(leases.c.driver == self.driver))
+                db.execute(drivers.delete().where(drivers.c.id == self.driver))
+            self.driver = None
+
+    def sign_of_life(self) -> bool:
+        """Renew this driver's leases; False if they had run out, so that others may hold them now."""
+        assert self.driver is not None, "join first"
+        with self.transaction() as db:
+            in_time = self.driver in self._living(db)
+            db.execute(drivers.update().where(drivers.c.id == self.driver).values(seen=_clock(db)))
+            return in_time
+
+    def num_drivers(self) -> int:
+        """Return how many drivers work on this store."""
+        with self._reading() as db:
+            return len(self._living(db))
+
+    def running(self) -> set[str]:
+        """Return the trials that living drivers are at."""
+        with self._reading() as db:
+            columns = (attempts.c.trial, attempts.c.driver)
+            at = db.execute(sa.select(*columns).where(attempts.c.outcome.is_(None) & attempts.c.driver.is_not(None)))
+            living = self._living(db)
+            return {trial for trial, driver in at if driver in living}
+
+    def take_search(self, cell: str) -> bool:
+        """Take the lease of a cell's search; False while another living driver has it."""
+        with self.transaction() as db:
+            if self._has_other_searcher(db, cell):
+                return False
+            db.execute(leases.delete().where(leases.c.cell == cell))
+            db.execute(leases.insert().values(cell=cell, driver=self.driver))
+            return True
+
+    def _has_other_searcher(self, db: sa.Connection, cell: str) -> bool:
+        holder = db.scalar(sa.select(leases.c.driver).where(leases.c.cell == cell))
+        return holder not in (None, self.driver) and holder in self._living(db)
+
+    def _refuse_late(self, db: sa.Connection, cell: str) -> None:
+        """Refuse to write for a search that another driver took over."""
+        holder = db.scalar(sa.select(leases.c.driver).where(leases.c.cell == cell))
+        if holder not in (None, self.driver):
+            raise LeaseLost(f"another driver searches cell {cell} now.")
+
+    def _living(self, db: sa.Connection) -> set[str]:
+        """Return the drivers that gave a sign of life within their lease; one whose process is gone here has none."""
+        now = _clock(db)
+        return {row.id for row in db.execute(sa.select(drivers)) if row.seen + row.lease >= now and not _is_gone(row)}
 
     # --- what drivers write ---------------------------------------------------------------------------------------
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
-        """Everything written inside is one transaction: all or nothing, one wait for the disk. They may be nested."""
+        """Everything written inside is one transaction: all or nothing, one wait for the disk. They may be nested.
+
+        One writer at a time on every database, so what is read inside holds until the end.
+        """
         if self._open is not None:
             yield self._open
             return
-        with self._engine.begin() as db:
+        with self._readable(), self._engine.connect().execution_options(writes=True) as db, db.begin():
+            if db.dialect.name == "postgresql":
+                # a writer that was stopped in the middle must not keep the others waiting for ever
+                db.execute(sa.text(f"SET LOCAL idle_in_transaction_session_timeout = '{LEASE_SECONDS:.0f}s'"))
+                db.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITERS)))
             self._open = db
             try:
                 yield db
             finally:
                 self._open = None
 
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Say in one line what the database has to complain about."""
+        try:
+            yield
+        except (sa.exc.OperationalError, sa.exc.InternalError) as error:
+            raise StoreError(
+                f"the store {self.shown_url} cannot be used: {_reason(error)}. What is stored stays; when that is "
+                "mended, the same command goes on."
+            ) from error
+
     def add_plan(self, plan_id: str, name: str, text: str, plan_cells_in_order: Sequence[Cell]) -> None:
         """Record a plan and its cells."""
         with self.transaction() as db:
-            _add(db, plans, [{"id": plan_id, "name": name, "text": text, "created": _now()}])
-            _add(db, cells, [{"id": c.id, "spec": c.model_dump(mode="json")} for c in plan_cells_in_order])
-            _add(
+            add_rows(db, plans, [{"id": plan_id, "name": name, "text": text, "created": _now()}])
+            add_rows(db, cells, [{"id": c.id, "spec": c.model_dump(mode="json")} for c in plan_cells_in_order])
+            add_rows(
                 db,
                 plan_cells,
                 [{"plan": plan_id, "cell": c.id, "position": i} for i, c in enumerate(plan_cells_in_order)],
@@ -224,8 +254,8 @@ class Store:
     def add_place(self, place: Place, trial: Trial) -> None:
         """Record that `trial` fills `place`."""
         with self.transaction() as db:
-            _add(db, trials, [{"id": trial.id, "spec": trial.model_dump(mode="json")}])
-            _add(db, places, [{**place.model_dump(), "trial": trial.id}])
+            add_rows(db, trials, [{"id": trial.id, "spec": trial.model_dump(mode="json")}])
+            add_rows(db, places, [{**place.model_dump(), "trial": trial.id}])
 
     def add_items(self, task: str, version: int, split: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Record evaluated items: dicts with item, source, references, tags.
@@ -235,7 +265,7 @@ class Store:
         fixed = {"task": task, "task_version": version, "split": split}
         given = {row["item"]: row for row in rows}
         with self.transaction() as db:
-            _add(db, items, [{**fixed, **row} for row in given.values()])
+            add_rows(db, items, [{**fixed, **row} for row in given.values()])
             columns = (items.c.item, items.c.source, items.c.references)
             where = [items.c[name] == value for name, value in fixed.items()]
             for item, source, references in db.execute(sa.select(*columns).where(*where)):
@@ -248,17 +278,25 @@ class Store:
     def add_index_list(self, sha256: str, indices: Any) -> None:
         """Record an index list by its hash."""
         with self.transaction() as db:
-            _add(db, index_lists, [{"sha256": sha256, "indices": indices}])
+            add_rows(db, index_lists, [{"sha256": sha256, "indices": indices}])
 
     def add_proposal(self, cell: str, number: int, config: Mapping[str, Any], sampler: str) -> None:
-        """Record the configuration number `number` of a cell, before it runs."""
+        """Record the configuration number `number` of a cell, before it runs.
+
+        Raises: LeaseLost
+        """
         with self.transaction() as db:
-            _add(db, proposals, [{"cell": cell, "number": number, "config": dict(config), "sampler": sampler}])
+            self._refuse_late(db, cell)
+            add_rows(db, proposals, [{"cell": cell, "number": number, "config": dict(config), "sampler": sampler}])
 
     def freeze_choice(self, cell: str, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Record the configuration of a cell's final phase, once and for all; return the one that holds."""
+        """Record the configuration of a cell's final phase, once and for all; return the one that holds.
+
+        Raises: LeaseLost
+        """
         with self.transaction() as db:
-            _add(db, choices, [{"cell": cell, "config": dict(config)}])
+            self._refuse_late(db, cell)
+            add_rows(db, choices, [{"cell": cell, "config": dict(config)}])
             return dict(db.scalars(sa.select(choices.c.config).where(choices.c.cell == cell)).one())
 
     def choice(self, cell: str) -> dict[str, Any] | None:
@@ -266,22 +304,49 @@ class Store:
         found = self.rows(sa.select(choices.c.config).where(choices.c.cell == cell))
         return dict(found[0]["config"]) if found else None
 
-    def begin_attempt(self, trial_id: str) -> int:
-        """Record that a trial starts and return the attempt's number, from 1."""
+    def begin_attempt(self, trial_id: str) -> int | None:
+        """Record that a trial starts and return the attempt's number, from 1.
+
+        None if it is finished, or another living driver is at it.
+        """
         with self.transaction() as db:
-            last = db.scalar(sa.select(sa.func.max(attempts.c.number)).where(attempts.c.trial == trial_id)) or 0
-            db.execute(attempts.insert().values(trial=trial_id, number=last + 1, started=_now()))
-        return last + 1
+            if self._states(db, [trial_id])[trial_id] != "free":
+                return None
+            number = (self._last_attempt(db, trial_id) or 0) + 1
+            db.execute(attempts.insert().values(trial=trial_id, number=number, started=_now(), driver=self.driver))
+        return number
+
+    def _last_attempt(self, db: sa.Connection, trial_id: str) -> int | None:
+        return db.scalar(sa.select(sa.func.max(attempts.c.number)).where(attempts.c.trial == trial_id))
+
+    def states(self, trial_ids: Sequence[str]) -> dict[str, str]:
+        """Return for each trial its status if it is finished, "elsewhere" if another driver is at it, else "free"."""
+        with self._reading() as db:
+            return self._states(db, trial_ids)
+
+    def _states(self, db: sa.Connection, trial_ids: Sequence[str]) -> dict[str, str]:
+        known = db.execute(sa.select(trials.c.id, trials.c.status).where(trials.c.id.in_(trial_ids))).all()
+        found = {trial: status for trial, status in known if status is not None}
+        running = (attempts.c.outcome.is_(None)) & (attempts.c.trial.in_(trial_ids)) & attempts.c.driver.is_not(None)
+        at = db.execute(sa.select(attempts.c.trial, attempts.c.driver).where(running)).all()
+        others = self._living(db) - {self.driver} if at else set()
+        busy = {trial for trial, driver in at if driver in others}
+        return {trial: found.get(trial, "elsewhere" if trial in busy else "free") for trial in trial_ids}
 
     def end_attempt(self, trial_id: str, number: int, outcome: str) -> None:
         """Record how an attempt ended that brought no result, e.g. "worker died"."""
         with self.transaction() as db:
-            where = (attempts.c.trial == trial_id) & (attempts.c.number == number)
+            where = (attempts.c.trial == trial_id) & (attempts.c.number == number) & attempts.c.outcome.is_(None)
             db.execute(attempts.update().where(where).values(outcome=outcome))
 
-    def record(self, result: Result, attempt: int) -> None:
-        """Store a finished trial, whole or not at all. A trial that is finished already is left as it is."""
+    def record(self, result: Result, attempt: int) -> bool:
+        """Store a finished trial, whole or not at all, and say whether that was done.
+
+        Refused: a trial that is finished already, and an attempt after which another one began.
+        """
         with self.transaction() as db:
+            if attempt != self._last_attempt(db, result.trial_id):
+                return False
             unfinished = (trials.c.id == result.trial_id) & trials.c.status.is_(None)
             values = {
                 "status": result.status,
@@ -294,12 +359,12 @@ class Store:
                 "finished": _now(),
             }
             if db.execute(trials.update().where(unfinished).values(**values)).rowcount == 0:
-                return
+                return False
             where = (attempts.c.trial == result.trial_id) & (attempts.c.number == attempt)
             db.execute(attempts.update().where(where).values(outcome=result.status))
             for table, rows in ((curves, result.curve), (predictions, result.predictions)):
-                _add(db, table, [{"trial": result.trial_id, **row.model_dump()} for row in rows])
-            _add(db, scores, _score_rows(result.trial_id, result.scores))
+                add_rows(db, table, [{"trial": result.trial_id, **row.model_dump()} for row in rows])
+            add_rows(db, scores, _score_rows(result.trial_id, result.scores))
             spec = db.scalars(sa.select(trials.c.spec).where(trials.c.id == result.trial_id)).one()
             if result.predictions and spec["evaluate"]["split"] == "test":
                 db.execute(
@@ -307,24 +372,36 @@ class Store:
                         trial=result.trial_id, split=spec["evaluate"]["name"], reason="final", at=_now()
                     )
                 )
+            return True
 
-    def forget_failed(self, plan_id: str) -> None:
-        """Let a plan's failed trials run again; their attempts stay on record.
+    def forget(self, plan_id: str, kind: Failure | None = None) -> int:
+        """Let a plan's failed trials run again, or those of one kind; return how many. Their attempts stay on record.
 
-        Failed search trials of a cell whose final phase has begun stay as they are: its configuration is chosen.
+        Those of a cell's search whose final phase has begun stay as they are: its configuration is chosen.
         """
         of_plan = sa.select(plan_cells.c.cell).where(plan_cells.c.plan == plan_id)
         chosen = (places.c.phase == "search") & places.c.cell.in_(sa.select(choices.c.cell))
         again = sa.select(places.c.trial).where(places.c.cell.in_(of_plan) & ~chosen)
+        oom = trials.c.cause.startswith("out of memory")
+        kinds = {
+            None: trials.c.status == "failed",
+            "nan": trials.c.status == "diverged",
+            "oom": (trials.c.status == "failed") & oom,
+            "error": (trials.c.status == "failed") & ~oom,
+        }
         with self.transaction() as db:
-            where = (trials.c.status == "failed") & trials.c.id.in_(again)
-            db.execute(trials.update().where(where).values(status=None, cause=None, finished=None))
+            found = db.scalars(sa.select(trials.c.id).where(kinds[kind] & trials.c.id.in_(again))).all()
+            for table in (curves, predictions, scores):
+                db.execute(table.delete().where(table.c.trial.in_(found)))
+            nothing = {"status": None, "cause": None, "finished": None}
+            db.execute(trials.update().where(trials.c.id.in_(found)).values(**nothing))
+        return len(found)
 
     def replace_scores(self, trial_id: str, found: Sequence[ScoreValue]) -> None:
         """Store the scores of a re-scoring of kept predictions, and log the look at the split."""
         with self.transaction() as db:
             db.execute(scores.delete().where(scores.c.trial == trial_id))
-            _add(db, scores, _score_rows(trial_id, found))
+            add_rows(db, scores, _score_rows(trial_id, found))
             spec = db.scalars(sa.select(trials.c.spec).where(trials.c.id == trial_id)).one()
             if spec["evaluate"]["split"] == "test":
                 look = {"trial": trial_id, "split": spec["evaluate"]["name"], "reason": "re-score", "at": _now()}
@@ -332,15 +409,30 @@ class Store:
 
     # --- what everybody reads -------------------------------------------------------------------------------------
 
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        if self._open is not None:
+            yield self._open
+            return
+        with self._readable(), self._engine.connect() as db:
+            yield db
+
     def rows(self, statement: sa.Select[Any]) -> list[dict[str, Any]]:
-        """Return the rows of a select over this module's tables as dicts."""
-        with nullcontext(self._open) if self._open is not None else self._engine.connect() as db:
+        """Return the rows of a select over the tables (harness/tables.py) as dicts."""
+        with self._reading() as db:
             return [dict(row) for row in db.execute(statement).mappings()]
 
     def finished(self) -> dict[str, str]:
         """Return trial id -> status of every finished trial."""
         found = self.rows(sa.select(trials.c.id, trials.c.status).where(trials.c.status.is_not(None)))
         return {row["id"]: row["status"] for row in found}
+
+    def filled(self, cell_ids: Sequence[str]) -> list[tuple[str, Phase, int, str]]:
+        """Return (cell, phase, number, trial id) of the places of cells whose trial is known."""
+        columns = (places.c.cell, places.c.phase, places.c.number, places.c.trial)
+        with self._reading() as db:
+            found = db.execute(sa.select(*columns).where(places.c.cell.in_(cell_ids)))
+            return [(cell, phase, number, trial) for cell, phase, number, trial in found]
 
     def trial(self, trial_id: str) -> dict[str, Any]:
         """Return the row of one trial; a unique beginning of the id suffices.
@@ -377,17 +469,85 @@ def sqlite_path(url: str) -> Path | None:
     return Path(parsed.database or "")
 
 
+_WRITERS = 7_366_837
+"""Number of the lock that PostgreSQL's writers take in turn"""
+
+
+def _engine(url: str) -> sa.Engine:
+    parsed = sa.make_url(url)
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    engine = sa.create_engine(parsed, pool_pre_ping=True)
+    if parsed.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
 def _configure_sqlite(connection: Any, _: Any) -> None:
     """WAL lets readers work beside the writer; FULL makes a commit durable before it returns."""
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
+    connection.isolation_level = None  # transactions begin where we say so, below
+    for pragma in (
+        f"busy_timeout={WAIT_SECONDS * 1000:.0f}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+    ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(db: sa.Connection) -> None:
+    """A writer takes the lock at once: one that first reads could find the data changed when it wants to write."""
+    db.exec_driver_sql("BEGIN IMMEDIATE" if db.get_execution_options().get("writes") else "BEGIN")
+
+
+def _refuse_network(path: Path) -> None:
+    """Raise StoreError for a file on a network file system: several machines could damage it there."""
+    place = path.absolute().parent
+    mounted = [p for p in psutil.disk_partitions(all=True) if place.is_relative_to(p.mountpoint)]
+    kind = max(mounted, key=lambda p: len(p.mountpoint)).fstype if mounted else ""
+    if kind in _NETWORK:
+        raise StoreError(
+            f"{path} lies on a network file system ({kind}), where SQLite's locks do not hold. Give --store "
+            "sqlite:////A/LOCAL/DISK/store.sqlite, or for several machines --store postgresql://USER@HOST/DATABASE."
+        )
+
+
+def _clock(db: sa.Connection) -> float:
+    """Return the database's time, which all of its drivers share, in seconds since 1970."""
+    if db.dialect.name == "postgresql":
+        return float(db.scalars(sa.select(sa.extract("epoch", sa.func.clock_timestamp()))).one())
+    return time.time()  # one machine
+
+
+def _process(number: int) -> dict[str, Any]:
+    """Return what tells a process from all others, on all machines and after its number was given again."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    machine = (
+        f"{boot.read_text().strip()}/{os.readlink('/proc/self/ns/pid')}" if boot.exists() else socket.gethostname()
+    )
+    return {"machine": machine, "process": number, "born": psutil.Process(number).create_time()}
+
+
+def _is_gone(driver: Any) -> bool:
+    """Say whether a driver ran on this machine and has ended: then nobody needs to wait for its lease to run out."""
+    if driver.machine != _process(os.getpid())["machine"]:
+        return False
+    try:
+        return _process(driver.process)["born"] != driver.born
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _reason(error: sa.exc.DBAPIError) -> str:
+    return " ".join(str(error.orig).split()).rstrip(".")
 
 
 def _score_rows(trial_id: str, found: Sequence[ScoreValue]) -> list[dict[str, Any]]:
     return [{"trial": trial_id, "position": i, **score.model_dump()} for i, score in enumerate(found)]
 
 
-def _add(db: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+def add_rows(db: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows; one whose key is there already is left as it is."""
     if not rows:
         return

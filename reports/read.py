@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from featherbench.harness import store as tables
+from featherbench.harness import tables
 from featherbench.harness.records import Cell, Cost, ScoreValue, Trial
 from featherbench.harness.store import Store
 

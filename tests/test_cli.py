@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
+import sqlite3
 import subprocess
 import sys
 from importlib.metadata import version
@@ -28,6 +30,8 @@ COMMANDS = [
     "plan",
     "run",
     "status",
+    "upgrade",
+    "merge",
     "inputs",
     "score",
     "generate",
@@ -267,10 +271,12 @@ def test_without_out_the_only_run_is_read_and_of_several_one_must_be_named(elsew
 
     assert "which run? Give --out FOLDER or --store URL. Runs here: none" in refused(call("status"), ENVIRONMENT)
     Store("sqlite:///runs/one/store.sqlite")
-    assert answer(call("status", "--json")) == []
+    nothing = {"cells": [], "drivers": 0, "seconds_left": None, "spend": 0}
+    assert answer(call("status", "--json")) == nothing
     Store("sqlite:///runs/two/store.sqlite")
     assert "Runs here: runs/one, runs/two" in refused(call("status"), ENVIRONMENT)
-    assert answer(call("status", "--out", "runs/two", "--json")) == []
+    assert answer(call("status", "--out", "runs/two", "--json")) == nothing
+    assert answer(call("status", "--out", "runs/two", "--trials", "--json")) == []
 
 
 def test_a_store_that_is_no_url_is_exit_code_3() -> None:
@@ -299,7 +305,9 @@ def run_without_files(elsewhere: Path, tiny_llama: str) -> dict[str, str]:
     for number, (name, delta) in enumerate({"kept": "deltas/x.safetensors", "none": None}.items()):
         trial = cell.trial("final", number, {})
         store.add_place(place_of(cell, "final", number), trial)
-        store.record(TrialResult(trial_id=trial.id, status="ok", delta=delta, delta_sha256=delta and "00"), 1)
+        attempt = store.begin_attempt(trial.id)
+        assert attempt is not None
+        store.record(TrialResult(trial_id=trial.id, status="ok", delta=delta, delta_sha256=delta and "00"), attempt)
         ids[name] = trial.id
     return ids
 
@@ -320,6 +328,38 @@ def test_export_of_a_trial_without_a_delta_writes_its_record(run_without_files: 
 def test_a_delta_that_is_not_there_is_one_line(command: str, trial: str, run_without_files: dict[str, str]) -> None:
     rest = ["-o", "there"] if command == "export" else ["name : Aromi"]
     refused(call(command, run_without_files[trial], *rest), ENVIRONMENT)
+
+
+def test_status_counts_by_cell_and_lists_by_trial(run_without_files: dict[str, str]) -> None:
+    (cell,) = answer(call("status", "--json"))["cells"]
+    assert {k: cell[k] for k in ("total", "ok", "failed", "diverged", "running")} == {
+        "total": 2,
+        "ok": 2,
+        "failed": 0,
+        "diverged": 0,
+        "running": 0,
+    }
+    assert "0 drivers at work" in call("status", "--follow").stdout, "nobody is left to follow"
+    assert {row["trial"] for row in answer(call("status", "--trials", "--json"))} == set(run_without_files.values())
+
+
+def test_upgrade_wants_to_know_which_store() -> None:
+    assert "Give --out FOLDER or --store URL" in refused(call("upgrade"), ENVIRONMENT)
+    assert "there is no store at runs/gone/store.sqlite" in refused(call("upgrade", "--out", "runs/gone"), ENVIRONMENT)
+
+
+def test_merge_takes_results_and_deltas_over(run_without_files: dict[str, str]) -> None:
+    blob = b"a delta"
+    trial = run_without_files["kept"]
+    Path("runs/one/deltas").mkdir()
+    Path("runs/one/deltas/x.safetensors").write_bytes(blob)
+    with sqlite3.connect("runs/one/store.sqlite") as db:
+        db.execute("UPDATE trials SET delta_sha256 = ? WHERE id = ?", (hashlib.sha256(blob).hexdigest(), trial))
+    (done,) = answer(call("merge", "runs/all", "runs/one", "--json"))
+    assert (done["added"], done["deltas"], done["both"]) == (2, 1, 0)
+    assert Path(f"runs/all/deltas/{trial}.safetensors").read_bytes() == blob
+    assert "0 results added with 0 deltas; 2 were there already" in call("merge", "runs/all", "runs/one").stdout
+    assert "there is no store" in refused(call("merge", "runs/all", "runs/gone"), ENVIRONMENT)
 
 
 # --- doctor and test -----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 
-from featherbench.harness import store as tables
+from featherbench.harness import run, tables
 from featherbench.harness.plan import Plan, expand
 from featherbench.harness.records import Result, ScoreValue, Trial
 from featherbench.harness.run import Sweep, company
@@ -53,14 +53,19 @@ def result_of(trial: Trial, value: float = 1.0, **changes: Any) -> Result:
 
 def start_all(sweep: Sweep, beside: str | None = None) -> list[Job]:
     jobs = []
-    while (job := sweep.next_job(beside)) is not None:
-        jobs.append(job)
-    sweep.keep(started=jobs)
+    with sweep.turn():
+        while (job := sweep.next_job(beside)) is not None:
+            jobs.append(job)
     return jobs
 
 
+def keep(sweep: Sweep, *ended: tuple[Job, Result]) -> list[Result]:
+    with sweep.turn():
+        return sweep.keep(ended)
+
+
 def end(sweep: Sweep, jobs: list[Job], quality: Callable[[Trial], float] = lambda trial: 1.0) -> None:
-    sweep.keep(ended=[(job, result_of(job.trial, quality(job.trial))) for job in jobs])
+    keep(sweep, *((job, result_of(job.trial, quality(job.trial))) for job in jobs))
 
 
 def row_and_seed(jobs: list[Job]) -> list[tuple[str, int]]:
@@ -78,7 +83,8 @@ def test_rows_fill_evenly(planned: Planned, store: Store) -> None:
 
 def test_only_company_is_seated_beside_a_trial(planned: Planned, store: Store) -> None:
     sweep = Sweep(plan=planned(sizes=[20, 30]), store=store)
-    first = sweep.next_job()
+    with sweep.turn():
+        first = sweep.next_job()
     assert first is not None and first.company == company(first.trial) is not None
     assert row_and_seed(start_all(sweep, first.company)) == [("prefix", 1000), ("prefix", 1001), ("prefix", 1001)]
     rest = start_all(sweep)
@@ -127,13 +133,15 @@ def test_a_driver_that_starts_anew_proposes_the_same(
 
     def trials(kept: Store, anew: bool) -> list[str]:
         sweep, found = Sweep(plan=plan, store=kept), []
-        while (job := sweep.next_job()) is not None:
-            sweep.keep(started=[job])
+        while True:
+            with sweep.turn():
+                job = sweep.next_job()
+            if job is None:
+                return found
             end(sweep, [job], quality)
             found.append(job.trial.id)
             if anew:
                 sweep = Sweep(plan=plan, store=kept)
-        return found
 
     assert trials(store, False) == trials(Store(f"sqlite:///{tmp_path}/other.sqlite"), True)
 
@@ -142,7 +150,7 @@ def test_a_failed_configuration_is_spent_and_not_chosen(planned: Planned, store:
     sweep = Sweep(plan=planned(methods=["prefix"], search={"configurations": 3}), store=store)
     jobs = start_all(sweep)
     best = max(jobs, key=lambda job: quality(job.trial))
-    sweep.keep(ended=[(best, result_of(best.trial, status="failed", scores=(), cause="a mistake"))])
+    keep(sweep, (best, result_of(best.trial, status="failed", scores=(), cause="a mistake")))
     others = [job for job in jobs if job is not best]
     end(sweep, others, quality)
     second = max(others, key=lambda job: quality(job.trial))
@@ -154,5 +162,118 @@ def test_what_happened_is_kept_together_or_not_at_all(planned: Planned, store: S
     first, second = start_all(sweep)[:2]
     damaged = result_of(second.trial, provenance={"cannot be stored": object()})
     with pytest.raises(sa.exc.StatementError):
-        sweep.keep(ended=[(first, result_of(first.trial)), (second, damaged)])
+        keep(sweep, (first, result_of(first.trial)), (second, damaged))
     assert store.finished() == {} and sweep.status == {}
+
+
+# --- two drivers on one store --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pair(store: Store, monkeypatch: pytest.MonkeyPatch) -> Callable[[Plan], tuple[Sweep, Sweep]]:
+    """Two drivers of a plan on one store, that look at each other's work in every turn."""
+    monkeypatch.setattr(run, "LOOK_SECONDS", 0.0)
+    return lambda plan: (Sweep(plan=plan, store=store), Sweep(plan=plan, store=Store(store.url)))
+
+
+def stop(sweep: Sweep) -> None:
+    """As if the driver had been stopped for longer than its lease."""
+    with sweep.store.transaction() as db:
+        mine = tables.drivers.c.id == sweep.store.driver
+        db.execute(tables.drivers.update().where(mine).values(seen=tables.drivers.c.seen - 120))
+    sweep._signed -= 120
+
+
+def outcomes(store: Store) -> dict[str, list[str | None]]:
+    found: dict[str, list[str | None]] = {}
+    for row in store.rows(sa.select(tables.attempts).order_by(tables.attempts.c.trial, tables.attempts.c.number)):
+        found.setdefault(row["trial"], []).append(row["outcome"])
+    return found
+
+
+def start_one(sweep: Sweep) -> Job:
+    with sweep.turn():
+        job = sweep.next_job()
+    assert job is not None
+    return job
+
+
+def test_two_drivers_share_the_final_trials(planned: Planned, pair: Any, store: Store) -> None:
+    one, other = pair(planned())
+    jobs = [start_one(one), start_one(other), start_one(one), start_one(other)]
+    assert row_and_seed(jobs) == [("prefix", 1000), ("full_ft", 1000), ("prefix", 1001), ("full_ft", 1001)]
+    assert start_all(one) == [] and start_all(other) == []
+    assert not one.over, "it waits for the other's trials, which it may have to take over"
+    end(one, jobs[::2])
+    end(other, jobs[1::2])
+    assert start_all(one) == start_all(other) == [] and one.over and other.over
+    assert one.done() == other.done() == {"ok": 4}
+    assert list(outcomes(store).values()) == [["ok"]] * 4
+
+
+@pytest.mark.parametrize("sampler", ["sobol", "tpe"])
+def test_a_search_is_one_drivers_and_its_final_phase_everybodys(planned: Planned, pair: Any, sampler: str) -> None:
+    one, other = pair(planned(methods=["prefix"], search={"configurations": 4, "sampler": sampler}))
+    while (jobs := start_all(one))[0].trial.evaluate.split != "test":
+        assert start_all(other) == [] and not other.over
+        end(one, jobs, quality)
+        if theirs := start_all(other):
+            break
+    assert {job.trial.evaluate.split for job in theirs} == {"test"}, "the choice is the other's to use at once"
+    end(other, theirs)
+    assert start_all(one) == [] and one.over and other.over
+    assert one.done() == other.done() == {"ok": 6}
+
+
+@pytest.mark.parametrize("sampler", ["sobol", "tpe"])
+def test_a_search_is_taken_over_from_a_driver_that_is_gone(
+    planned: Planned, pair: Any, store: Store, tmp_path: Path, sampler: str
+) -> None:
+    plan = planned(methods=["prefix"], search={"configurations": 4, "sampler": sampler})
+    calm = Sweep(plan=plan, store=Store(f"sqlite:///{tmp_path}/calm.sqlite"))
+    while jobs := start_all(calm):
+        end(calm, jobs, quality)
+    one, other = pair(plan)
+    first = start_one(one)
+    end(one, [first], quality)
+    late = start_all(one)
+    stop(one)
+    while jobs := start_all(other):
+        end(other, jobs, quality)
+    assert other.over and other.done() == {"ok": 6}
+    with one.turn():  # woken up, with results of trials that the other has recorded
+        assert one.next_job() is None
+        assert one.keep([(job, result_of(job.trial, 0.5)) for job in late]) == []
+    start_all(one)
+    assert one.over and one.done() == {"ok": 6}
+    assert store.choice(plan.cells[0].cell.id) == calm.store.choice(plan.cells[0].cell.id)
+    assert set(store.finished()) == set(calm.store.finished())
+    assert all(tried.count("ok") == 1 for tried in outcomes(store).values())
+    assert outcomes(store)[first.trial.id] == ["ok"], "what was finished did not start again"
+
+
+def test_trials_of_a_driver_that_is_gone_run_again_elsewhere(planned: Planned, pair: Any, store: Store) -> None:
+    one, other = pair(planned())
+    lost = start_one(one)
+    end(other, start_all(other))
+    assert not other.over
+    one.store.leave()  # Ctrl-C
+    again = start_all(other)
+    assert [job.trial.id for job in again] == [lost.trial.id] and again[0].attempt == 2
+    end(other, again)
+    assert other.over and other.done() == {"ok": 4}
+
+
+def test_a_trial_whose_worker_died_is_left_to_a_driver_that_took_it_over(planned: Planned, pair: Any) -> None:
+    one, other = pair(planned())
+    jobs = start_all(one)
+    stop(one)
+    theirs = start_all(other)
+    assert len(theirs) == len(jobs) == 4
+    one.died(jobs[0], "worker died")
+    with one.turn():
+        assert not one.restart(jobs[0])
+    assert not one.over
+    end(other, theirs)
+    assert keep(one, *((job, result_of(job.trial, 0.5)) for job in jobs[1:])) == []
+    assert start_all(one) == [] and one.over and one.done() == {"ok": 4}

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from featherbench.harness import store as tables
+from featherbench.harness import store as store_module
+from featherbench.harness import tables
 from featherbench.harness.records import (
     Cell,
     Cost,
@@ -28,7 +33,8 @@ from featherbench.harness.records import (
 )
 from featherbench.harness.score import score
 from featherbench.harness.status import kept_predictions
-from featherbench.harness.store import SCHEMA, Store, StoreError, sqlite_path
+from featherbench.harness.store import LeaseLost, Store, StoreError, sqlite_path
+from featherbench.harness.tables import SCHEMA
 from featherbench.tasks import TASKS
 from featherbench.tasks.base import Example
 from featherbench.tasks.places import PLACES
@@ -119,13 +125,45 @@ def contents(store: Store) -> dict[str, list[dict[str, Any]]]:
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def sqlite(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/store.sqlite"
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    """An empty database of each kind: what holds for one must hold for the other."""
+    return str(request.getfixturevalue(request.param))
+
+
 @pytest.fixture
-def store(url: str) -> Store:
-    return Store(url)
+def store(url: str) -> Iterator[Store]:
+    kept = Store(url)
+    yield kept
+    kept.close()
+
+
+def finish(store: Store, done: Result) -> bool:
+    attempt = store.begin_attempt(done.trial_id)
+    assert attempt is not None
+    return store.record(done, attempt)
+
+
+def spoil(store: Store, table: str) -> Callable[[], None]:
+    """Let every insertion into a table fail; return what mends it."""
+    name = store.shown_url.split(":")[0]
+    with store.transaction() as db:
+        if name == "sqlite":
+            fail = "BEGIN SELECT RAISE(ABORT, 'full'); END"
+            db.execute(sa.text(f"CREATE TRIGGER full BEFORE INSERT ON {table} {fail}"))
+        else:
+            db.execute(sa.text(f"ALTER TABLE {table} ADD CONSTRAINT full_ CHECK (false) NOT VALID"))
+    undo = "DROP TRIGGER full" if name == "sqlite" else f"ALTER TABLE {table} DROP CONSTRAINT full_"
+
+    def mend() -> None:
+        with store.transaction() as db:
+            db.execute(sa.text(undo))
+
+    return mend
 
 
 def planned(store: Store, *trials: Trial) -> None:
@@ -141,7 +179,7 @@ def test_a_result_comes_back_as_it_was(store: Store) -> None:
     one = trial()
     planned(store, one)
     wanted = result(one)
-    store.record(wanted, store.begin_attempt(one.id))
+    assert finish(store, wanted)
     row = store.trial(one.id)
     assert Trial.model_validate(row["spec"]) == one
     assert (row["status"], row["cause"], row["best_step"]) == ("ok", None, 0)
@@ -158,7 +196,7 @@ def test_the_score_of_a_trial_is_the_one_over_all_items(store: Store) -> None:
     one = trial()
     planned(store, one)
     assert store.score(one.id, "bleu") is None
-    store.record(result(one), 1)
+    finish(store, result(one))
     assert store.score(one.id, "bleu") == 12.5
     assert store.score(one.id, "rouge") is None
 
@@ -167,27 +205,27 @@ def test_a_second_record_of_a_trial_changes_nothing(store: Store) -> None:
     """Two drivers, or a worker that was believed dead: the first result stands."""
     one = trial()
     planned(store, one)
-    store.record(result(one), store.begin_attempt(one.id))
-    late = store.begin_attempt(one.id)
+    assert finish(store, result(one))
     before = contents(store)
-    store.record(result(one, status="failed", cause="late", scores=(), predictions=(), curve=(), cost=None), late)
+    late = result(one, status="failed", cause="late", scores=(), predictions=(), curve=(), cost=None)
+    assert store.begin_attempt(one.id) is None
+    assert not store.record(late, 1)
     assert contents(store) == before
 
 
 @pytest.mark.parametrize("table", ["curves", "scores", "predictions", "looks"])
-def test_a_result_is_stored_whole_or_not_at_all(store: Store, url: str, table: str) -> None:
+def test_a_result_is_stored_whole_or_not_at_all(store: Store, table: str) -> None:
     one = trial()
     planned(store, one)
     attempt = store.begin_attempt(one.id)
-    with sqlite3.connect(sqlite_path(url) or "") as db:
-        db.execute(f"CREATE TRIGGER full BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    assert attempt is not None
+    mend = spoil(store, table)
     before = contents(store)
-    with pytest.raises(sa.exc.DBAPIError, match="disk full"):
+    with pytest.raises(sa.exc.DBAPIError, match="full"):
         store.record(result(one), attempt)
     assert contents(store) == before
     assert store.finished() == {}
-    with sqlite3.connect(sqlite_path(url) or "") as db:
-        db.execute("DROP TRIGGER full")
+    mend()
     store.record(result(one), attempt)
     assert store.finished() == {one.id: "ok"}
 
@@ -196,7 +234,7 @@ def test_finished_holds_failed_and_diverged_trials_too_and_nothing_unfinished(st
     trials = [trial(seed) for seed in range(4)]
     planned(store, *trials)
     for one, status in zip(trials, ("ok", "diverged", "failed"), strict=False):
-        store.record(result(one, status=status), 1)
+        finish(store, result(one, status=status))
     assert store.finished() == {trials[0].id: "ok", trials[1].id: "diverged", trials[2].id: "failed"}
 
 
@@ -211,7 +249,7 @@ def test_a_value_that_is_not_a_number_never_becomes_a_score(store: Store, monkey
     found = score(
         "places", [Prediction(item=0, text="a", truncated=False)], {0: Example(source="s", references=("r",))}
     )
-    store.record(result(one, scores=tuple(found)), 1)
+    finish(store, result(one, scores=tuple(found)))
     kept = {row["metric"]: row["value"] for row in store.rows(sa.select(tables.scores))}
     assert kept == {"nan": None, "inf": None, "bleu": 1.0}
 
@@ -222,8 +260,10 @@ def test_a_value_that_is_not_a_number_never_becomes_a_score(store: Store, monkey
 def test_attempts_are_numbered_from_one_and_keep_their_outcome(store: Store) -> None:
     first, second = trial(0), trial(1)
     planned(store, first, second)
-    assert [store.begin_attempt(first.id), store.begin_attempt(second.id), store.begin_attempt(first.id)] == [1, 1, 2]
+    assert [store.begin_attempt(first.id), store.begin_attempt(second.id)] == [1, 1]
     store.end_attempt(first.id, 1, "worker died")
+    assert store.begin_attempt(first.id) == 2
+    store.end_attempt(first.id, 1, "told twice")
     store.record(result(first), 2)
     kept = store.rows(sa.select(tables.attempts).order_by(tables.attempts.c.number))
     assert {(r["trial"], r["number"]): r["outcome"] for r in kept} == {
@@ -238,11 +278,11 @@ def test_forgetting_failures_lets_failed_trials_alone_run_again(store: Store) ->
     planned(store, *trials.values())
     for status, one in trials.items():
         changes = {"cause": "out of memory", "scores": (), "predictions": (), "curve": ()} if status == "failed" else {}
-        store.record(result(one, status=status, **changes), store.begin_attempt(one.id))
-    store.forget_failed("another plan")
+        finish(store, result(one, status=status, **changes))
+    store.forget("another plan")
     assert store.finished()[trials["failed"].id] == "failed", "another plan's failures are left alone"
     store.add_plan("mine", "mine", "text", [CELL])
-    store.forget_failed("mine")
+    store.forget("mine")
     assert store.finished() == {trials["ok"].id: "ok", trials["diverged"].id: "diverged"}
     again = trials["failed"]
     assert store.trial(again.id)["cause"] is None
@@ -262,9 +302,9 @@ def looks(store: Store) -> list[tuple[str, str, str]]:
 def test_every_look_at_the_test_split_is_logged(store: Store) -> None:
     final, search = trial(0), trial(1, split="validation")
     planned(store, final, search)
-    store.record(result(search), 1)
+    finish(store, result(search))
     assert looks(store) == [], "validation items are looked at freely"
-    store.record(result(final), 1)
+    finish(store, result(final))
     assert looks(store) == [(final.id, "test2", "final")]
     new = (ScoreValue(metric="bleu", subset="all", value=13.0, signature="bleu|items:2|version:3"),)
     store.replace_scores(final.id, new)
@@ -276,7 +316,7 @@ def test_every_look_at_the_test_split_is_logged(store: Store) -> None:
 def test_a_failed_trial_is_no_look(store: Store) -> None:
     one = trial()
     planned(store, one)
-    store.record(result(one, status="failed", scores=(), predictions=()), 1)
+    finish(store, result(one, status="failed", scores=(), predictions=()))
     assert looks(store) == []
 
 
@@ -318,19 +358,25 @@ def test_two_stores_on_one_file_see_each_others_writes(store: Store, url: str) -
     other, one = Store(url), trial()
     planned(store, one)
     assert other.trial(one.id)["status"] is None
-    other.record(result(one), 1)
+    finish(other, result(one))
     assert store.finished() == {one.id: "ok"}
-    with sqlite3.connect(sqlite_path(url) or "") as db:
-        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    other.close()
+
+
+def test_a_commit_of_sqlite_is_durable_and_lets_others_read(sqlite: str) -> None:
+    store = Store(sqlite)
+    with store.transaction() as db:
+        found = [db.scalar(sa.text(f"PRAGMA {name}")) for name in ("journal_mode", "synchronous", "foreign_keys")]
+    assert found == ["wal", 2, 1]
 
 
 def test_a_reader_is_not_kept_waiting_by_a_writer(store: Store, url: str) -> None:
     planned(store, trial())
-    with sqlite3.connect(sqlite_path(url) or "", isolation_level=None) as writer:
-        writer.execute("BEGIN IMMEDIATE")
-        writer.execute("UPDATE trials SET status = 'ok'")
-        assert Store(url, create=False).finished() == {}
-        writer.execute("ROLLBACK")
+    with store.transaction() as db:
+        db.execute(sa.text("UPDATE trials SET status = 'ok'"))
+        reader = Store(url, create=False)
+        assert reader.finished() == {}
+        reader.close()
 
 
 def test_opening_creates_the_folder_only_if_it_may(tmp_path: Path) -> None:
@@ -369,13 +415,10 @@ def test_a_database_without_a_driver_is_refused(text: str) -> None:
         Store(text)
 
 
-def other_schema(url: str) -> Path:
-    path = sqlite_path(url)
-    assert path
-    with sqlite3.connect(path) as db:
-        db.execute("CREATE TABLE schema (version INTEGER PRIMARY KEY)")
-        db.execute(f"INSERT INTO schema VALUES ({SCHEMA + 1})")
-    return path
+def other_schema(url: str) -> None:
+    with sa.create_engine(url).begin() as db:
+        db.execute(sa.text("CREATE TABLE schema (version INTEGER PRIMARY KEY)"))
+        db.execute(sa.text(f"INSERT INTO schema VALUES ({SCHEMA + 1})"))
 
 
 def test_another_layout_needs_another_schema_number() -> None:
@@ -383,7 +426,7 @@ def test_another_layout_needs_another_schema_number() -> None:
     layout = content_hash(
         {name: {c.name: str(c.type) for c in t.columns} for name, t in tables.metadata.tables.items()}
     )
-    assert (SCHEMA, layout) == (1, "0f66b60a15db")
+    assert (SCHEMA, layout) == (2, "7a03e797357a")
 
 
 def test_a_store_of_another_schema_is_refused(url: str) -> None:
@@ -393,8 +436,198 @@ def test_a_store_of_another_schema_is_refused(url: str) -> None:
 
 
 def test_a_refused_store_is_left_as_it_is(url: str) -> None:
-    path = other_schema(url)
-    with pytest.raises(StoreError):
+    other_schema(url)
+    for create in (True, False):
+        with pytest.raises(StoreError):
+            Store(url, create=create)
+    with sa.create_engine(url).connect() as db:
+        assert sa.inspect(db).get_table_names() == ["schema"]
+
+
+# --- older stores --------------------------------------------------------------------------------------------------
+
+
+def as_of_schema_1(url: str, *finished: Trial) -> None:
+    """A store as the first version wrote it."""
+    store = Store(url)
+    planned(store, *finished)
+    for one in finished:
+        finish(store, result(one))
+    with store.transaction() as db:
+        for statement in (
+            "DROP TABLE leases",
+            "DROP TABLE drivers",
+            "ALTER TABLE attempts DROP COLUMN driver",
+            "UPDATE schema SET version = 1",
+        ):
+            db.execute(sa.text(statement))
+    store.close()
+
+
+def test_an_older_store_is_refused_by_readers_with_the_command_to_run(url: str) -> None:
+    as_of_schema_1(url)
+    with pytest.raises(StoreError, match="has schema 1, .* bring it up to date with `featherbench upgrade --store"):
         Store(url, create=False)
-    with sqlite3.connect(path) as db:
-        assert db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall() == [("schema",)]
+
+
+def test_an_older_store_is_brought_up_to_date_with_all_it_holds(url: str) -> None:
+    one, new = trial(0), trial(1)
+    as_of_schema_1(url, one)
+    store = Store(url)
+    assert store.finished() == {one.id: "ok"} and len(store.rows(sa.select(tables.predictions))) == 2
+    planned(store, one, new)
+    store.join()
+    assert finish(store, result(new))
+    fresh = sa.MetaData()
+    with store.transaction() as db:
+        fresh.reflect(db)
+    assert {t.name: set(t.columns.keys()) for t in fresh.tables.values()} == {
+        t.name: set(t.columns.keys()) for t in tables.metadata.tables.values()
+    }
+    store.close()
+
+
+def test_a_copy_of_an_older_file_stays(sqlite: str) -> None:
+    as_of_schema_1(sqlite, trial())
+    Store(sqlite)
+    path = sqlite_path(sqlite)
+    assert path is not None
+    with sa.create_engine(f"sqlite:///{path}.schema1").connect() as db:
+        assert db.scalar(sa.text("SELECT version FROM schema")) == 1
+
+
+# --- several drivers -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def other(store: Store, url: str) -> Iterator[Store]:
+    """A second driver on the store; both have joined."""
+    kept = Store(url)
+    store.join(lease=60)
+    kept.join(lease=60)
+    yield kept
+    kept.close()
+
+
+def stop(store: Store) -> None:
+    """As if the driver had given no sign of life for two minutes."""
+    with store.transaction() as db:
+        mine = tables.drivers.c.id == store.driver
+        db.execute(tables.drivers.update().where(mine).values(seen=tables.drivers.c.seen - 120))
+
+
+def test_a_trial_belongs_to_the_driver_that_began_it(store: Store, other: Store) -> None:
+    one = trial()
+    planned(store, one)
+    assert store.begin_attempt(one.id) == 1
+    assert other.begin_attempt(one.id) is None
+    assert (store.states([one.id]), other.states([one.id])) == ({one.id: "free"}, {one.id: "elsewhere"})
+    store.leave()
+    assert other.states([one.id]) == {one.id: "free"}
+    assert other.begin_attempt(one.id) == 2
+
+
+def test_a_driver_that_gave_no_sign_of_life_loses_its_trial_and_is_refused_later(store: Store, other: Store) -> None:
+    one = trial()
+    planned(store, one)
+    mine = store.begin_attempt(one.id)
+    stop(store)
+    theirs = other.begin_attempt(one.id)
+    assert (mine, theirs) == (1, 2)
+    assert not store.sign_of_life(), "it learns that its leases had run out"
+    assert store.sign_of_life()
+    assert not store.record(result(one, best_step=7), 1)
+    assert other.record(result(one), 2)
+    assert store.trial(one.id)["best_step"] == 0
+
+
+def test_a_stopped_driver_that_nobody_missed_goes_on(store: Store, other: Store) -> None:
+    one = trial()
+    planned(store, one)
+    assert store.begin_attempt(one.id) == 1
+    stop(store)
+    assert store.record(result(one), 1)
+
+
+def test_a_search_belongs_to_one_driver_at_a_time(store: Store, other: Store) -> None:
+    planned(store)
+    assert store.take_search(CELL.id) and store.take_search(CELL.id)
+    assert not other.take_search(CELL.id)
+    stop(store)
+    assert other.take_search(CELL.id)
+    other.add_proposal(CELL.id, 0, {"learning_rate": 0.1}, "sobol")
+    for late in (lambda: store.add_proposal(CELL.id, 1, {}, "sobol"), lambda: store.freeze_choice(CELL.id, {})):
+        with pytest.raises(LeaseLost):
+            late()
+    assert store.proposed(CELL.id) == {0: {"learning_rate": 0.1}} and store.choice(CELL.id) is None
+
+
+def test_a_driver_whose_process_has_ended_is_not_waited_for(store: Store, url: str) -> None:
+    one = trial()
+    planned(store, one)
+    program = "import os, sys; from featherbench.harness.store import Store; s = Store(sys.argv[1]); s.join(); "
+    program += "s.begin_attempt(sys.argv[2]); os._exit(9)"
+    subprocess.run([sys.executable, "-c", program, url, one.id], timeout=60)
+    assert [row["outcome"] for row in store.rows(sa.select(tables.attempts))] == [None]
+    assert store.num_drivers() == 0
+    store.join()
+    assert store.begin_attempt(one.id) == 2
+
+
+def test_drivers_that_write_at_once_take_turns(store: Store, url: str) -> None:
+    """Forty trials, four drivers in threads: each trial is begun by one of them."""
+    trials = [trial(seed) for seed in range(40)]
+    planned(store, *trials)
+    begun: list[list[str]] = [[], [], [], []]
+
+    def work(mine: list[str]) -> None:
+        driver = Store(url)
+        driver.join()
+        for one in trials:
+            with driver.transaction():
+                if driver.begin_attempt(one.id) is not None:
+                    mine.append(one.id)
+        for one_id in mine:
+            assert driver.record(result(next(t for t in trials if t.id == one_id)), 1)
+        driver.close()
+
+    with ThreadPoolExecutor(len(begun)) as threads:
+        list(threads.map(work, begun))
+    assert sorted(t for mine in begun for t in mine) == sorted(t.id for t in trials)
+    assert set(store.finished().values()) == {"ok"} and len(store.finished()) == 40
+
+
+# --- hard places ---------------------------------------------------------------------------------------------------
+
+
+def test_any_text_comes_back(store: Store) -> None:
+    """A byte-level model may write NUL, which PostgreSQL's text cannot hold."""
+    hard = ["\x00", "\x10", "\x100", "\x10\x00\x100\x10\x10", "a\x00b\x10c", "\r\n\t\u2028\U0010ffff"]
+    one = trial()
+    planned(store, one)
+    finish(store, result(one, predictions=[Prediction(item=i, text=t, truncated=False) for i, t in enumerate(hard)]))
+    assert [p.text for p in kept_predictions(store, one.id)] == hard
+
+
+def test_a_store_on_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounted = [SimpleNamespace(mountpoint="/", fstype="ext4"), SimpleNamespace(mountpoint=str(tmp_path), fstype="nfs4")]
+    monkeypatch.setattr(store_module.psutil, "disk_partitions", lambda all: mounted)
+    with pytest.raises(StoreError, match="network file system .nfs4., .*--store sqlite:////A/LOCAL.*postgresql://"):
+        Store(f"sqlite:///{tmp_path}/runs/store.sqlite")
+    mounted.append(SimpleNamespace(mountpoint=str(tmp_path / "local"), fstype="ext4"))
+    Store(f"sqlite:///{tmp_path}/local/store.sqlite").close()
+
+
+def test_a_locked_store_is_told_in_one_line(sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "WAIT_SECONDS", 0.2)
+    store, other = Store(sqlite), Store(sqlite)
+    with other.transaction(), pytest.raises(StoreError, match="database is locked.*the same command goes on"):
+        store.join()
+
+
+def test_a_database_that_is_gone_is_told_in_one_line(postgresql: str) -> None:
+    store = Store(postgresql)
+    with sa.create_engine(postgresql.rsplit("/", 1)[0] + "/postgres", isolation_level="AUTOCOMMIT").connect() as db:
+        db.execute(sa.text(f"DROP DATABASE {postgresql.rsplit('/', 1)[1]} WITH (FORCE)"))
+    with pytest.raises(StoreError, match="cannot be used: .*does not exist.*the same command goes on"):
+        store.finished()

@@ -17,8 +17,7 @@ import pytest
 import sqlalchemy as sa
 import torch
 
-from featherbench.harness import schedule, worker
-from featherbench.harness import store as tables
+from featherbench.harness import schedule, tables, worker
 from featherbench.harness.decode import decode
 from featherbench.harness.plan import expand
 from featherbench.harness.run import Sweep, run_plan
