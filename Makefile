@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup quickstart real test lint gpu benchmarks clean
+.PHONY: setup quickstart real test lint gpu chaos benchmarks clean
 
 setup: .venv/.installed
 
@@ -39,6 +39,10 @@ lint: setup
 
 gpu: setup
 	$(BIN)/python -m pytest -m gpu
+
+# Workers, nodes and drivers killed ten times each, on a cluster of three nodes on this machine: about half an hour.
+chaos: setup
+	FEATHERBENCH_CHAOS=10 $(BIN)/python -m pytest tests/test_chaos.py -s
 
 # Our side beside the plain or the peer's, in turn, as JSON; those of a GPU are run by hand, as their heads say.
 benchmarks: setup

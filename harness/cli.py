@@ -1,16 +1,18 @@
 """featherbench: which lightweight tuning method should I use?
 
-Exit codes: 0 all done, 1 some trials failed, 2 usage or plan error, 3 environment, 130 interrupted and resumable.
+Exit codes: 0 all done, 1 some trials failed, 2 usage or plan error, 3 environment, 4 stopped by a
+limit of time, 130 interrupted and resumable.
 """
 
 from __future__ import annotations
 
+import enum
 import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from featherbench.harness.plan import Plan
     from featherbench.harness.records import Trial
     from featherbench.harness.status import Overview
-    from featherbench.harness.store import Store
+    from featherbench.harness.store import Failure, Store
 
 # libraries read these when they are imported
 os.environ.setdefault("TQDM_DISABLE", "1")
@@ -56,7 +58,7 @@ def _options(
     pass
 
 
-FAILED, USAGE, ENVIRONMENT, INTERRUPTED = 1, 2, 3, 130
+FAILED, USAGE, ENVIRONMENT, STOPPED, INTERRUPTED = 1, 2, 3, 4, 130
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output")]
 StoreUrl = Annotated[
@@ -395,36 +397,52 @@ def _shared_inputs(tasks: Iterable[str]) -> list[str]:
     ]
 
 
+Address = Annotated[str | None, typer.Option("--address", help="A running Ray cluster; default: start one here")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one per GPU, one on a CPU")]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Cores a worker computes with; default: all, shared evenly. Those left score outputs"),
+]
+MicroBatch = Annotated[int | None, typer.Option(min=1, help="Pairs per forward pass; changes memory, not results")]
+Slots = Annotated[
+    int | None,
+    typer.Option(min=1, help="Trials that share training steps; default: one on a CPU, as many as pay on a GPU"),
+]
+Artifacts = Annotated[
+    str | None, typer.Option(help="Folder or fsspec URL for deltas that all nodes reach; default: the run's folder")
+]
+MaxHours = Annotated[
+    float | None, typer.Option(min=0, help="Stop after so long, with a report of what is there; exit code 4")
+]
+MaxGpuHours = Annotated[float | None, typer.Option(min=0, help="The same, counting each GPU that the workers hold")]
+Lease = Annotated[
+    float,
+    typer.Option(min=1, help="Seconds without a sign of life after which other drivers take this one's work over"),
+]
+
+
+class FailureKind(enum.StrEnum):
+    """What `retry` can be told to run again."""
+
+    oom = "oom"
+    nan = "nan"
+    error = "error"
+
+
 @app.command()
 def run(
     name: PlanName,
     store: StoreUrl = None,
     out: Out = None,
-    address: Annotated[
-        str | None, typer.Option("--address", help="A running Ray cluster; default: start one here")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes; default: one per GPU, one on a CPU")
-    ] = None,
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, help="Cores a worker computes with; default: all, shared evenly. Those left score outputs"),
-    ] = None,
-    micro_batch: Annotated[
-        int | None, typer.Option(min=1, help="Pairs per forward pass; changes memory, not results")
-    ] = None,
-    slots: Annotated[
-        int | None,
-        typer.Option(min=1, help="Trials that share training steps; default: one on a CPU, as many as pay on a GPU"),
-    ] = None,
-    artifacts: Annotated[
-        str | None, typer.Option(help="Folder or fsspec URL for deltas that all nodes reach; default: the run's folder")
-    ] = None,
-    lease: Annotated[
-        float,
-        typer.Option(min=1, help="Seconds without a sign of life after which other drivers take this one's work over"),
-    ] = 60.0,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also run failed trials again")] = False,
+    address: Address = None,
+    workers: Workers = None,
+    threads: Threads = None,
+    micro_batch: MicroBatch = None,
+    slots: Slots = None,
+    artifacts: Artifacts = None,
+    max_hours: MaxHours = None,
+    max_gpu_hours: MaxGpuHours = None,
+    lease: Lease = 60.0,
     as_json: Json = False,
 ) -> None:
     """Run every trial of a plan that has no stored result, then write the report; safe to repeat after a crash.
@@ -435,28 +453,95 @@ def run(
 
       featherbench run quickstart
 
-      featherbench run mine.yaml --out /data/mine --address auto
+      featherbench run mine.yaml --out /data/mine --address auto --max-hours 8
     """
+    _run(
+        name,
+        store,
+        out,
+        address,
+        workers,
+        threads,
+        micro_batch,
+        slots,
+        artifacts,
+        max_hours,
+        max_gpu_hours,
+        lease,
+        as_json,
+    )
+
+
+@app.command()
+def retry(
+    name: PlanName,
+    failed: Annotated[
+        list[FailureKind], typer.Option("--failed", help="Out of memory, diverged, or any other error; repeatable")
+    ] = [FailureKind.oom, FailureKind.error],  # noqa: B006  # typer wants a list
+    store: StoreUrl = None,
+    out: Out = None,
+    address: Address = None,
+    workers: Workers = None,
+    threads: Threads = None,
+    micro_batch: MicroBatch = None,
+    slots: Slots = None,
+    artifacts: Artifacts = None,
+    max_hours: MaxHours = None,
+    max_gpu_hours: MaxGpuHours = None,
+    lease: Lease = 60.0,
+    as_json: Json = False,
+) -> None:
+    """Run a plan's failed trials again, and whatever else is missing; their earlier attempts stay on record.
+
+    Examples:
+
+      featherbench retry mine.yaml
+
+      featherbench retry mine.yaml --failed oom --micro-batch 2
+    """
+    given = (address, workers, threads, micro_batch, slots, artifacts, max_hours, max_gpu_hours, lease, as_json)
+    _run(name, store, out, *given, again=[kind.value for kind in failed])
+
+
+def _run(
+    name: str,
+    store: str | None,
+    out: Path | None,
+    address: str | None,
+    workers: int | None,
+    threads: int | None,
+    micro_batch: int | None,
+    slots: int | None,
+    artifacts: str | None,
+    max_hours: float | None,
+    max_gpu_hours: float | None,
+    lease: float,
+    as_json: bool,
+    again: Sequence[Failure] = (),
+) -> None:
     with mended_errors():
         from featherbench.harness.progress import Board
 
         expanded = _expanded(name)
         folder = _folder(expanded.name, out).absolute()
-        kept = _open_store(store, folder, create=True)
+        kept = _open_store(store, folder, create=not again)
         from featherbench.harness.run import Sweep, run_plan
         from featherbench.harness.schedule import Pool
         from featherbench.harness.worker import Engine
 
-        if retry_failed:
-            kept.forget(expanded.id)
+        for kind in again:
+            say(f"{kept.forget(expanded.id, kind)} failed with {kind}", error=True)
         engine = Engine(artifacts=artifacts or str(folder), scratch=str(folder), micro_batch=micro_batch, slots=slots)
+        pool = Pool(
+            engine=engine,
+            address=address,
+            num_workers=workers,
+            num_threads=threads,
+            max_hours=max_hours,
+            max_gpu_hours=max_gpu_hours,
+        )
         with Sweep(plan=expanded, store=kept, lease=lease) as sweep, Board(sweep, quiet=as_json) as board:
-            ran = run_plan(
-                sweep,
-                lambda: Pool(engine=engine, address=address, num_workers=workers, num_threads=threads),
-                on_finished=board.finished,
-                on_progress=board.show,
-            )
+            ran, stopped = run_plan(sweep, lambda: pool, on_finished=board.finished, on_progress=board.show)
         counts = sweep.done()
         from filelock import FileLock
 
@@ -465,13 +550,18 @@ def run(
         if not kept.num_drivers():
             shutil.rmtree(folder / "frozen", ignore_errors=True)  # no trial is left that could share it
         with FileLock(folder / "report.lock"):  # drivers of one plan end together
-            pages = write_report(kept, folder / "report")
-    summary = {"plan": expanded.name, "ran": ran, **counts, "report": str(pages[0]), "store": kept.shown_url}
+            pages = write_report(kept, folder / "report") if set(counts) - {"new"} else []
+    page = str(pages[0]) if pages else None  # nothing has finished, so there is nothing to report
+    summary = {"plan": expanded.name, "ran": ran, **counts, "report": page, "store": kept.shown_url}
     if as_json:
-        show_json(summary)
+        show_json({**summary, "stopped": stopped} if stopped else summary)
     else:
         say(f"{ran} trials ran; of all {sweep.total}: " + ", ".join(f"{n} {s}" for s, n in sorted(counts.items())))
-        say(f"report: {pages[0]}")
+        say(f"report: {page or 'none, since nothing has finished'}")
+        if stopped:
+            say(f"{stopped}; the same command goes on from here.", error=True)
+    if stopped:
+        raise typer.Exit(STOPPED)
     if counts.get("failed") or counts.get("new"):
         raise typer.Exit(FAILED)
 

@@ -331,10 +331,11 @@ def run_plan(
     pool: Callable[[], Pool],
     on_finished: Callable[[Result], None] = lambda result: None,
     on_progress: Callable[[dict[str, tuple[str, int, int]]], None] = lambda running: None,
-) -> int:
-    """Run every trial of the plan that the store does not hold yet; return how many ran here.
+) -> tuple[int, str]:
+    """Run every trial of the plan that the store does not hold yet.
 
-    The pool is only started if there is something to run.
+    Return how many ran here, and which limit ended the run early, if any. The pool is only started if there is
+    something to run.
     """
     while True:
         with sweep.turn():
@@ -342,7 +343,7 @@ def run_plan(
         if first is not None:
             break
         if sweep.over:
-            return 0
+            return 0, ""
         time.sleep(POLL_SECONDS)  # other drivers are at work
     ran = 0
 
@@ -353,4 +354,4 @@ def run_plan(
 
     with pool() as workers:
         workers.run(sweep, first, count, on_progress)
-    return ran
+    return ran, workers.stopped

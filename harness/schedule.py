@@ -157,6 +157,12 @@ class Pool:
     """Default: one per GPU, or one on a machine without"""
     num_threads: int | None = None
     """Cores that a worker computes with; default: all, shared evenly. Cores that are left score predictions"""
+    max_hours: float | None = None
+    """Stop after this time, as Ctrl-C would"""
+    max_gpu_hours: float | None = None
+    """Stop after this time multiplied by the GPUs that the workers hold"""
+    stopped: str = ""
+    """Which of the two ended the run before all was done"""
 
     def __enter__(self) -> Pool:
         import ray
@@ -215,6 +221,10 @@ class Pool:
         self._score = ray.remote(num_cpus=1, max_retries=MAX_ATTEMPTS - 1)(_score) if spare > 0 else None
         self._scoring: dict[Any, Job] = {}
         self._workers = [Seats(self._new_worker()) for _ in range(count)]
+        self._gpus, self._began = count / per_gpu if gpus else 0.0, time.monotonic()
+        if self.max_gpu_hours is not None and not gpus:
+            ray.shutdown()
+            raise ClusterError("--max-gpu-hours counts GPUs, and there is none here; give --max-hours.")
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -247,6 +257,11 @@ class Pool:
         forgotten: deque[Any] = deque(maxlen=len(self._workers) * self._seats)  # the last of every seat
         told = time.monotonic()
         while True:
+            if not ended and (why := self._out_of_time()):
+                self.stopped = why
+                for job in [*self._scoring.values(), *(job for seats in self._workers for job in seats.jobs.values())]:
+                    driver.died(job, why)
+                return
             with driver.turn():
                 self._seat(driver)
                 kept = driver.keep(ended)
@@ -269,6 +284,15 @@ class Pool:
             if time.monotonic() - told >= POLL_SECONDS:
                 told = time.monotonic()
                 on_progress(self._progress())
+
+    def _out_of_time(self) -> str:
+        """Return the limit that is reached, or nothing."""
+        hours = (time.monotonic() - self._began) / 3600
+        if self.max_hours is not None and hours >= self.max_hours:
+            return f"stopped by --max-hours {self.max_hours:g}"
+        if self.max_gpu_hours is not None and hours * self._gpus >= self.max_gpu_hours:
+            return f"stopped by --max-gpu-hours {self.max_gpu_hours:g}"
+        return ""
 
     def _ended(self, driver: Driver) -> list[tuple[Job, Result]]:
         """Wait a while for trials to end, send their predictions to be scored, and return what is ready to be kept."""

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -32,14 +33,15 @@ def cache_folder() -> Path:
 def read_checked(file: File) -> bytes:
     """Return the content of a release file.
 
-    FEATHERBENCH_DATA names a data folder; without it, files that are not packaged are downloaded once.
+    FEATHERBENCH_DATA names a data folder, or its fsspec URL (s3://, gs://, https://, …), whose files are copied into the
+    cache when they are needed; without it, files that are not packaged are downloaded once.
     Raises: DataError if the file is missing, or its content has another sha256 than declared.
     """
     root = os.environ.get("FEATHERBENCH_DATA")
-    roots = [PACKAGED, *([Path(root)] if root else [])]
+    roots = [PACKAGED, *([_copied(root, file) if "://" in root else Path(root)] if root else [])]
     path = next((place / name for place in roots for name in _names(file) if (place / name).is_file()), None)
     if path is None and (root or Path(file.path).is_absolute()) and not (file.hub and Path(file.path).is_absolute()):
-        where = "" if Path(file.path).is_absolute() else f" in the data folder {root}"
+        where = "" if Path(file.path).is_absolute() else f" in the data folder {_without_secret(root or '')}"
         expected = f" Expected sha256 {file.sha256} (decompressed)." if file.sha256 else ""
         source = f" It can be had from {file.url}; put it there." if file.url else ""
         source += f" {file.mend}" if file.mend else ""
@@ -57,6 +59,34 @@ def read_checked(file: File) -> bytes:
     if file.sha256 is not None and (found := hashlib.sha256(content).hexdigest()) != file.sha256:
         raise DataError(f"{path} is damaged or of another release: expected sha256 {file.sha256}, found {found}.")
     return content
+
+
+def _without_secret(url: str) -> str:
+    """Return a URL without the name and password before its host."""
+    return re.sub(r"(?<=://)[^/@]*@", "", url)
+
+
+def _copied(root: str, file: File) -> Path:
+    """Copy a file from the data folder behind an fsspec URL into the cache, if it is there; return the folder of copies.
+
+    One whose sha256 is not declared is copied each time, since it may have changed.
+    """
+    import fsspec
+
+    folder = cache_folder() / "data" / hashlib.sha256(root.encode()).hexdigest()[:12]
+    try:
+        fs, top = fsspec.core.url_to_fs(root)
+        for name in _names(file):
+            copy = folder / name
+            if (file.sha256 is None or not copy.exists()) and fs.exists(f"{top}/{name}"):
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                fresh = copy.with_name(f"{copy.name}.{os.getpid()}")
+                fresh.write_bytes(fs.cat_file(f"{top}/{name}"))
+                os.replace(fresh, copy)
+    except Exception as error:  # each file system has its own
+        reason = _without_secret(f"{type(error).__name__}: {error}")
+        raise DataError(f"cannot read {file.path} from FEATHERBENCH_DATA={_without_secret(root)}: {reason}") from error
+    return folder
 
 
 def _names(file: File) -> list[str]:

@@ -30,6 +30,7 @@ COMMANDS = [
     "plan",
     "run",
     "status",
+    "retry",
     "upgrade",
     "merge",
     "inputs",

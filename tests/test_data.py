@@ -133,6 +133,32 @@ def test_a_file_is_checked_by_the_sha256_of_its_decompressed_content(folder: Pat
     assert read_checked(PLAIN) == read_checked(PACKED) == CONTENT
 
 
+def test_the_data_folder_may_be_an_object_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files are copied into the cache once; one without a declared sha256 may change and is copied each time."""
+    import fsspec
+
+    monkeypatch.setenv("FEATHERBENCH_CACHE", str(tmp_path))
+    monkeypatch.setenv("FEATHERBENCH_DATA", "memory://bucket/data")
+    store, loose = fsspec.filesystem("memory"), dataclasses.replace(PLAIN, path="some/loose.csv", sha256=None)
+    store.pipe_file("/bucket/data/some/train.csv.gz", gzip.compress(CONTENT))
+    store.pipe_file("/bucket/data/some/loose.csv", b"first")
+    assert read_checked(PLAIN) == CONTENT and read_checked(loose) == b"first"
+    store.rm("/bucket/data/some/train.csv.gz")
+    store.pipe_file("/bucket/data/some/loose.csv", b"second")
+    assert read_checked(PLAIN) == CONTENT and read_checked(loose) == b"second"
+    with pytest.raises(DataError, match="gone.csv is missing in the data folder memory://bucket/data"):
+        read_checked(dataclasses.replace(PLAIN, path="some/gone.csv"))
+
+
+def test_an_object_store_that_cannot_be_reached_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEATHERBENCH_CACHE", str(tmp_path))
+    for url in ("nosuch://user:SECRET@bucket", "http://user:SECRET@127.0.0.1:9/data"):
+        monkeypatch.setenv("FEATHERBENCH_DATA", url)
+        with pytest.raises(DataError, match="cannot read some/train.csv from FEATHERBENCH_DATA=") as caught:
+            read_checked(PLAIN)
+        assert "SECRET" not in str(caught.value)
+
+
 def test_a_missing_file_names_the_folder_and_what_is_expected(folder: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_checked(PLAIN)
