@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from featherbench.harness.estimate import Estimate
     from featherbench.harness.plan import Plan
     from featherbench.harness.records import Trial
     from featherbench.harness.status import Overview
@@ -322,21 +323,37 @@ def prepare(
 
 
 @app.command()
-def plan(name: PlanName, store: StoreUrl = None, out: Out = None, as_json: Json = False) -> None:
-    """Expand a plan: its cells, what is finished, and where each value came from. Trains nothing.
+def plan(
+    name: PlanName,
+    store: StoreUrl = None,
+    out: Out = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Estimate the time by a very short trial of each method here")
+    ] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Workers to estimate for; default: as `run`")] = None,
+    as_json: Json = False,
+) -> None:
+    """Expand a plan: its cells, what is finished, where each value came from, and what is left to spend.
 
-    Example:  featherbench plan quickstart
+    The time is estimated from the store's finished trials of the same backbone, task and method, or by --probe.
+
+    Examples:
+
+      featherbench plan quickstart
+
+      featherbench plan mine.yaml --probe --workers 8
     """
     with mended_errors():
         expanded = _expanded(name)
         url_or_file = store or str(_folder(expanded.name, out) / "store.sqlite")
-        finished: dict[str, str] = {}
+        finished, kept = {}, None
         if store or Path(url_or_file).exists():
-            finished = _open_store(store, _folder(expanded.name, out), create=False).finished()
+            from featherbench.harness.status import overview
+
+            kept = _open_store(store, _folder(expanded.name, out), create=False)
+            finished = {c.id: c.ok + c.diverged + c.failed for c in overview(kept).cells}
         cells: list[dict[str, Any]] = []
         for c in expanded.cells:
-            default = None if c.num_search else [c.trial("final", i, {}).id for i in range(c.num_final)]
-            done = sum(t in finished for t in default or [])
             values = {
                 "learning_rate": c.base.learning_rate,
                 "steps": c.base.steps,
@@ -349,7 +366,7 @@ def plan(name: PlanName, store: StoreUrl = None, out: Out = None, as_json: Json 
                     "id": c.cell.id,
                     "search_trials": c.num_search,
                     "final_trials": c.num_final,
-                    "finished": done,
+                    "finished": finished.get(c.cell.id, 0),
                     "train": c.base.train.name,
                     "validation": c.base.validation.name,
                     "test": c.base.evaluate.name,
@@ -362,8 +379,10 @@ def plan(name: PlanName, store: StoreUrl = None, out: Out = None, as_json: Json 
                 }
             )
         warnings = _shared_inputs(dict.fromkeys(c.base.task for c in expanded.cells))
+        expected = _estimated(expanded, kept, finished, probe, workers)
     if as_json:
-        show_json({"plan": expanded.name, "id": expanded.id, "warnings": warnings, "cells": cells})
+        content = {"plan": expanded.name, "id": expanded.id, "warnings": warnings, "cells": cells}
+        show_json({**content, "estimate": expected.as_dict()})
         return
     say(f"plan {expanded.name} ({expanded.id}), protocol 1: {len(cells)} cells")
     for warning in warnings:
@@ -382,6 +401,34 @@ def plan(name: PlanName, store: StoreUrl = None, out: Out = None, as_json: Json 
         )
         for key, entry in cell["values"].items():
             say(f"    {key:<16} {entry['value']!s:<12} {entry['from']}")
+    _show_estimate(expected)
+
+
+def _estimated(
+    expanded: Plan, kept: Store | None, finished: Mapping[str, int], probe: bool, workers: int | None
+) -> Estimate:
+    import torch
+
+    from featherbench.harness import estimate
+
+    rates = estimate.from_history(kept) if kept else {}
+    for cell in expanded.cells if probe else ():
+        if (kind := estimate.kind_of(cell.base)) not in rates:
+            say(f"probing {'/'.join(kind)}", error=True)
+            rates[kind] = estimate.probe(cell)
+    return estimate.estimate(expanded, finished, rates, workers or max(1, torch.cuda.device_count()))
+
+
+def _show_estimate(found: Estimate) -> None:
+    say(f"\nleft to run: {found.trials} trials, about {found.disk_bytes / 2**20:.0f} MiB of disk")
+    if found.sources:
+        sources = ", ".join(sorted(set(found.sources.values())))
+        say(
+            f"  about {found.worker_hours:.2f} worker-hours (of a GPU where there is one), {found.wall_hours:.2f} h in all, "
+            f"from {sources}"
+        )
+    if found.unknown:
+        say(f"  not estimated, since none has run yet: {', '.join(found.unknown)}; try --probe")
 
 
 def _shared_inputs(tasks: Iterable[str]) -> list[str]:

@@ -59,12 +59,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def workers() -> list[psutil.Process]:
-    """The worker processes of the cluster."""
-    found = []
-    for process in psutil.process_iter(["name"]):
-        if (process.info["name"] or "").startswith("ray::Worker"):
-            found.append(process)
-    return found
+    """The worker processes of the cluster: below its raylets, which are children of this process."""
+    family = psutil.Process().children(recursive=True)
+    return [process for process in family if process.is_running() and process.name().startswith("ray::Worker")]
 
 
 @pytest.mark.timeout(300 + 300 * KILLS)
