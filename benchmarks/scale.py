@@ -73,7 +73,7 @@ def throughput(plan: Plan, nodes: int, worker: Any) -> float:
             engine = Engine(artifacts=folder, scratch=folder)
             pool = schedule.Pool(engine=engine, address=cluster.address, num_workers=nodes, num_threads=1)
             with Sweep(plan=plan, store=Store(f"sqlite:///{folder}/store.sqlite")) as sweep:
-                run_plan(sweep, lambda: pool, on_finished=lambda result: ends.append(time.perf_counter()))
+                run_plan(sweep, lambda: pool, on_finished=lambda *_: ends.append(time.perf_counter()))
                 assert set(sweep.done()) == {"ok"}, sweep.done()
     finally:
         schedule._worker_class = usual

@@ -22,7 +22,7 @@ import typer
 if TYPE_CHECKING:
     from featherbench.harness.estimate import Estimate
     from featherbench.harness.plan import Plan
-    from featherbench.harness.records import Trial
+    from featherbench.harness.records import Result, Trial
     from featherbench.harness.status import Overview
     from featherbench.harness.store import Failure, Store
 
@@ -86,7 +86,7 @@ def mended_errors() -> Iterator[None]:
     from featherbench.tasks.files import DataError
 
     usage = ("PlanError", "UnsupportedBackbone", "BudgetError", "OutputError")
-    environment = ("BackboneError", "ClusterError", "DeltaError", "PluginError")
+    environment = ("BackboneError", "ClusterError", "DeltaError", "MirrorError", "PluginError")
 
     try:
         yield
@@ -444,6 +444,21 @@ def _shared_inputs(tasks: Iterable[str]) -> list[str]:
     ]
 
 
+class FailureKind(enum.StrEnum):
+    """What `retry` can be told to run again."""
+
+    oom = "oom"
+    nan = "nan"
+    error = "error"
+
+
+class MirrorKind(enum.StrEnum):
+    """Where finished trials can be shown as well."""
+
+    tensorboard = "tensorboard"
+    mlflow = "mlflow"
+
+
 Address = Annotated[str | None, typer.Option("--address", help="A running Ray cluster; default: start one here")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one per GPU, one on a CPU")]
 Threads = Annotated[
@@ -462,18 +477,14 @@ MaxHours = Annotated[
     float | None, typer.Option(min=0, help="Stop after so long, with a report of what is there; exit code 4")
 ]
 MaxGpuHours = Annotated[float | None, typer.Option(min=0, help="The same, counting each GPU that the workers hold")]
+Mirrors = Annotated[
+    list[MirrorKind] | None,
+    typer.Option("--mirror", help="Also show finished trials in TensorBoard or MLflow, below the run's folder"),
+]
 Lease = Annotated[
     float,
     typer.Option(min=1, help="Seconds without a sign of life after which other drivers take this one's work over"),
 ]
-
-
-class FailureKind(enum.StrEnum):
-    """What `retry` can be told to run again."""
-
-    oom = "oom"
-    nan = "nan"
-    error = "error"
 
 
 @app.command()
@@ -489,6 +500,7 @@ def run(
     artifacts: Artifacts = None,
     max_hours: MaxHours = None,
     max_gpu_hours: MaxGpuHours = None,
+    mirror: Mirrors = None,
     lease: Lease = 60.0,
     as_json: Json = False,
 ) -> None:
@@ -514,6 +526,7 @@ def run(
         artifacts,
         max_hours,
         max_gpu_hours,
+        mirror,
         lease,
         as_json,
     )
@@ -535,6 +548,7 @@ def retry(
     artifacts: Artifacts = None,
     max_hours: MaxHours = None,
     max_gpu_hours: MaxGpuHours = None,
+    mirror: Mirrors = None,
     lease: Lease = 60.0,
     as_json: Json = False,
 ) -> None:
@@ -546,7 +560,7 @@ def retry(
 
       featherbench retry mine.yaml --failed oom --micro-batch 2
     """
-    given = (address, workers, threads, micro_batch, slots, artifacts, max_hours, max_gpu_hours, lease, as_json)
+    given = (address, workers, threads, micro_batch, slots, artifacts, max_hours, max_gpu_hours, mirror, lease, as_json)
     _run(name, store, out, *given, again=[kind.value for kind in failed])
 
 
@@ -562,6 +576,7 @@ def _run(
     artifacts: str | None,
     max_hours: float | None,
     max_gpu_hours: float | None,
+    mirror: Sequence[str] | None,
     lease: float,
     as_json: bool,
     again: Sequence[Failure] = (),
@@ -572,6 +587,7 @@ def _run(
         expanded = _expanded(name)
         folder = _folder(expanded.name, out).absolute()
         kept = _open_store(store, folder, create=not again)
+        from featherbench.harness.mirrors import mirrors
         from featherbench.harness.run import Sweep, run_plan
         from featherbench.harness.schedule import Pool
         from featherbench.harness.worker import Engine
@@ -587,8 +603,15 @@ def _run(
             max_hours=max_hours,
             max_gpu_hours=max_gpu_hours,
         )
+        shown = mirrors(mirror or (), folder, expanded.name)
         with Sweep(plan=expanded, store=kept, lease=lease) as sweep, Board(sweep, quiet=as_json) as board:
-            ran, stopped = run_plan(sweep, lambda: pool, on_finished=board.finished, on_progress=board.show)
+
+            def finished(trial: Trial, result: Result) -> None:
+                board.finished(result)
+                for each in shown:
+                    each.add(trial, sweep.labels[trial.id], result)
+
+            ran, stopped = run_plan(sweep, lambda: pool, on_finished=finished, on_progress=board.show)
         counts = sweep.done()
         from filelock import FileLock
 

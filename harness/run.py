@@ -329,7 +329,7 @@ def company(trial: Trial) -> str | None:
 def run_plan(
     sweep: Sweep,
     pool: Callable[[], Pool],
-    on_finished: Callable[[Result], None] = lambda result: None,
+    on_finished: Callable[[Trial, Result], None] = lambda trial, result: None,
     on_progress: Callable[[dict[str, tuple[str, int, int]]], None] = lambda running: None,
 ) -> tuple[int, str]:
     """Run every trial of the plan that the store does not hold yet.
@@ -347,10 +347,10 @@ def run_plan(
         time.sleep(POLL_SECONDS)  # other drivers are at work
     ran = 0
 
-    def count(result: Result) -> None:
+    def count(trial: Trial, result: Result) -> None:
         nonlocal ran
         ran += 1
-        on_finished(result)
+        on_finished(trial, result)
 
     with pool() as workers:
         workers.run(sweep, first, count, on_progress)

@@ -241,7 +241,7 @@ class Pool:
         self,
         driver: Driver,
         first: Job,
-        on_finished: Callable[[Result], None],
+        on_finished: Callable[[Trial, Result], None],
         on_progress: Callable[[dict[str, tuple[str, int, int]]], None],
     ) -> None:
         """Run trials, beginning with `first`, until none is ready, none is running and none is awaited from others.
@@ -265,8 +265,9 @@ class Pool:
             with driver.turn():
                 self._seat(driver)
                 kept = driver.keep(ended)
+            trials = {job.trial.id: job.trial for job, _ in ended}
             for result in kept:
-                on_finished(result)
+                on_finished(trials[result.trial_id], result)
             # a failed trial keeps its checkpoints: run again, it goes on from them
             done = {result.trial_id for result in kept if result.status != "failed"}
             forgotten.extend(job.worker.forget.remote(job.trial.id) for job, _ in ended if job.trial.id in done)
