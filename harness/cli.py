@@ -9,12 +9,16 @@ import json
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from featherbench.harness.secrets import without_secrets
 
 if TYPE_CHECKING:
     from featherbench.harness.plan import Plan
@@ -65,13 +69,18 @@ PlanName = Annotated[str, typer.Argument(metavar="PLAN", help="A plan file, or t
 
 
 def say(text: str, error: bool = False) -> None:
-    """Print a line to people: stdout, or stderr for errors."""
-    typer.echo(text, err=error)
+    """Print a line to people: stdout, or stderr for errors. Errors may quote URLs, so their passwords are hidden."""
+    typer.echo(without_secrets(text) if error else text, err=error)
 
 
 def show_json(content: Any) -> None:
     """Print one JSON document."""
     typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an error of ours as Python does, without the passwords of URLs."""
+    say("".join(traceback.format_exception(kind, error, trace)).rstrip(), error=True)
 
 
 @contextmanager
@@ -275,6 +284,7 @@ def info(name: str, as_json: Json = False) -> None:
                 shape = backbones.anatomy(name)
                 content |= {"parameters": shape.total_parameters, "layers": shape.num_layers, "width": shape.width}
                 content["seen in pretraining"] = backbones.pretraining(name).get("seen_tasks", "not told")
+    content = json.loads(without_secrets(json.dumps(content)))  # files of a plug-in may have any URL
     if as_json:
         show_json(content)
     else:
@@ -762,6 +772,7 @@ def test(
 def main() -> None:
     """Entry point; an interrupt before a command starts is one as well."""
     command: Callable[[], None] = app
+    sys.excepthook = _show_traceback
     try:
         command()
     except KeyboardInterrupt:
