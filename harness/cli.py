@@ -146,9 +146,14 @@ def _folder(plan_name: str, out: Path | None) -> Path:
 
 
 def _open_store(url: str | None, folder: Path, *, create: bool) -> Store:
-    from featherbench.harness.store import Store
+    from featherbench.harness.store import Store, StoreError
 
-    return Store(url or f"sqlite:///{folder / 'store.sqlite'}", create=create)
+    try:
+        return Store(url or f"sqlite:///{folder / 'store.sqlite'}", create=create)
+    except StoreError:
+        raise
+    except ValueError as error:  # a port that is no number
+        raise StoreError(f"{url!r} is no database URL: {error}; give e.g. postgresql://USER@HOST:5432/NAME") from error
 
 
 def _only_driver(folder: Path) -> Any:

@@ -180,10 +180,11 @@ def _described(given: TaskSpec, folder: Path) -> Task:
         decoding = DecodingSettings(**{**decoding, **given.decoding}).model_dump()
     except ValidationError as error:
         raise PlanError(mistakes_of(error, f"tasks: {given.name}: decoding")) from error
-    files = {}
-    for split in SPLITS:
-        file = _own_file(given, split, folder)
-        files[split] = {**dataclasses.asdict(file), "sha256": hashlib.sha256(read_checked(file)).hexdigest()}
+    found = {split: _own_file(given, split, folder) for split in SPLITS}  # all mistakes before any download
+    files = {
+        split: {**dataclasses.asdict(file), "sha256": hashlib.sha256(read_checked(file)).hexdigest()}
+        for split, file in found.items()
+    }
     return register(
         {
             "name": given.name,

@@ -154,7 +154,7 @@ def wrong_values(draw: st.DrawFn) -> Broken:
 
 
 CONFIG: dict[str, st.SearchStrategy[Any]] = {
-    "length": NUMBERLESS | NEGATIVE | FRACTION | st.none() | st.sampled_from([0, 600, 1 << 20]),
+    "length": NUMBERLESS | NEGATIVE | FRACTION | st.none() | st.sampled_from([0, 5000, 1 << 20]),
     "hidden": NUMBERLESS | NEGATIVE | FRACTION | st.none() | st.sampled_from([0, 1 << 30]),
     "parametrisation": NO_CHOICE | st.none(),
     "shift_positions": st.sampled_from(["maybe", 2, None, [], {}]),
@@ -164,7 +164,7 @@ CONFIG: dict[str, st.SearchStrategy[Any]] = {
 }
 DECODING: dict[str, st.SearchStrategy[Any]] = {
     "beams": NUMBERLESS | NEGATIVE | FRACTION | st.none() | st.just(0),
-    "max_new_tokens": NUMBERLESS | NEGATIVE | FRACTION | st.none() | st.just(0) | st.integers(600, LARGEST),
+    "max_new_tokens": NUMBERLESS | NEGATIVE | FRACTION | st.none() | st.just(0) | st.integers(5000, LARGEST),
     "min_new_tokens": NUMBERLESS | NEGATIVE | FRACTION | st.none() | st.integers(17, LARGEST),
     "length_penalty": NUMBERLESS | st.none(),
 }

@@ -95,8 +95,9 @@ def stored(root: Path, cell: CellPlan, **changes: Any) -> Trial:
     kept.add_plan("p", "mine", "", [cell.cell])
     kept.add_place(place_of(cell, "final", 0), trial)
     kept.record(TrialResult(trial_id=trial.id, status="ok", delta="deltas/x.safetensors", delta_sha256="0"), 1)
-    with kept.transaction() as db:
-        db.execute(tables.trials.update().values(**changes))
+    if changes:
+        with kept.transaction() as db:
+            db.execute(tables.trials.update().values(**changes))
     return trial
 
 
