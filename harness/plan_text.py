@@ -67,8 +67,8 @@ def plain_values(text: str) -> Any:
         _measure(node, set(), {})
         content = loader.construct_document(node)
     except RecursionError:
-        line = loader.get_mark().line + 1
-        raise TextError(f"line {line}: lists and mappings stand in each other more than {MOST_DEPTH} deep") from None
+        where = f"line {loader.get_mark().line + 1}"
+        raise TextError(f"{where}: lists and mappings stand in each other more than {MOST_DEPTH} deep") from None
     finally:
         loader.dispose()
     _check_values(content, "")

@@ -164,7 +164,11 @@ def _task(value: Any) -> Any:
 def _size(value: Any) -> Any:
     if value == "full" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
-    if isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?\s*%", value) and 0 < float(value.rstrip("% ")) <= 100:
+    if (
+        isinstance(value, str)
+        and re.fullmatch(r"[0-9]+(\.[0-9]+)?\s*%", value)
+        and 0 < float(value.rstrip("% ")) <= 100
+    ):
         return value.replace(" ", "")
     raise ValueError(
         "a size is a whole number of training pairs, at least 1, a percentage of the distinct inputs such as 10%, or full"
@@ -241,7 +245,9 @@ def find_plan(name: str) -> Path:
             return Path(name)
     except OSError:  # no file system has such a long name
         pass
-    raise PlanError(f"there is no plan file {shown(name)}.{nearest(name, packaged)} Packaged plans: {', '.join(packaged)}.")
+    raise PlanError(
+        f"there is no plan file {shown(name)}.{nearest(name, packaged)} Packaged plans: {', '.join(packaged)}."
+    )
 
 
 def read_text(path: Path) -> str:

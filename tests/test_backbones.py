@@ -87,7 +87,9 @@ def test_a_model_that_needs_its_own_code_is_refused_without_a_question(
 
 def test_remote_code_is_never_allowed_and_nothing_is_unpickled() -> None:
     root = Path(__file__).parents[1]
-    for path in [p for part in ("harness", "methods", "tasks", "reports", "backbones") for p in (root / part).rglob("*.py")]:
+    for path in [
+        p for part in ("harness", "methods", "tasks", "reports", "backbones") for p in (root / part).rglob("*.py")
+    ]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.keyword) and node.arg in ("trust_remote_code", "weights_only"):
                 assert isinstance(node.value, ast.Constant) and node.value.value is (node.arg == "weights_only"), path

@@ -119,7 +119,9 @@ def test_export_writes_where_the_user_says_whatever_a_trial_is_called(root: Path
     kept = Store(f"sqlite:///{root}/store.sqlite")
     with kept.transaction() as db:
         db.execute(sa.text("PRAGMA defer_foreign_keys=ON"))
-        db.execute(tables.trials.insert().values(id="../../strange", spec=cell.base.model_dump(mode="json"), status="ok"))
+        db.execute(
+            tables.trials.insert().values(id="../../strange", spec=cell.base.model_dump(mode="json"), status="ok")
+        )
     before = below(root.parent)
     found = call("export", "../../str", "-o", "there", "--out", str(root))
     assert found.exit_code == 0, found.output
@@ -158,7 +160,8 @@ def test_a_store_cannot_name_a_task_out_of_the_cache(name: str, own: Trial, tmp_
 
 
 @pytest.mark.parametrize(
-    ("hub", "split"), [("../../evil", "train"), ("..", "train"), ("me/mine", "../../../evil"), ("/etc", "x"), ("a", "..")]
+    ("hub", "split"),
+    [("../../evil", "train"), ("..", "train"), ("me/mine", "../../../evil"), ("/etc", "x"), ("a", "..")],
 )
 def test_a_copy_of_the_hub_lies_in_the_cache(
     hub: str, split: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -190,9 +193,12 @@ def test_a_report_has_its_own_file_names_whatever_the_store_holds(root: Path, ce
         db.execute(tables.trials.update().values(spec=spec, provenance={EVIL: EVIL}))
         db.execute(tables.scores.insert().values(**of_trial, metric=EVIL, subset="all", signature=EVIL))
         db.execute(tables.predictions.insert().values(trial=trial.id, item=0, text=EVIL, truncated=False))
-    kept.add_items(EVIL, trial.task_version, trial.evaluate.name, [
-        {"item": 0, "source": EVIL, "references": [EVIL], "tags": {"seen": EVIL, EVIL: EVIL}}
-    ])
+    kept.add_items(
+        EVIL,
+        trial.task_version,
+        trial.evaluate.name,
+        [{"item": 0, "source": EVIL, "references": [EVIL], "tags": {"seen": EVIL, EVIL: EVIL}}],
+    )
     before = below(tmp_path)
     write_report(kept, tmp_path / "there" / "report")
     new = below(tmp_path) - before

@@ -13,6 +13,7 @@ import pytest
 import ray
 from ray._private import ray_constants
 
+from featherbench.harness import schedule
 from featherbench.harness.schedule import ClusterError, Pool
 from featherbench.harness.worker import Engine
 
@@ -43,7 +44,22 @@ def on_loopback(address: str) -> bool:
     return (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
 
-def test_every_socket_of_our_cluster_is_on_loopback(engine: Engine) -> None:
+def idle_worker() -> Any:
+    """Return a worker's class without its libraries, which take long to load."""
+
+    class Worker:
+        def __init__(self, engine: Any, threads: int) -> None:
+            pass
+
+        def progress(self) -> dict[str, tuple[str, int, int]]:
+            return {}
+
+    return ray.remote(Worker)
+
+
+def test_every_socket_of_our_cluster_is_on_loopback(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "_worker_class", idle_worker)
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # by default 15, which starves it on a busy machine
     before = listening()
     with Pool(engine=engine, num_workers=1, num_threads=1) as pool:
         [seats] = pool._workers
@@ -83,9 +99,7 @@ def test_a_cluster_of_our_own_has_no_dashboard_and_no_authentication(engine: Eng
     assert not any(name in os.environ for name in OURS) and before == ray_constants.ENABLE_RAY_CLUSTER
 
 
-def test_what_the_user_set_is_kept(
-    engine: Engine, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_user_set_is_kept(engine: Engine, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
     with pytest.raises(ClusterError):

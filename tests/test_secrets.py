@@ -92,7 +92,12 @@ def test_what_is_no_password_stays(text: str) -> None:
 
 # --- what commands print ---------------------------------------------------------------------------------------------
 
-STORES = [DATABASE, f"postgresql:/user:{SECRET}@host", f"postgresql://user:{SECRET}@host:port/db", f"no://u:{SECRET}@h/x"]
+STORES = [
+    DATABASE,
+    f"postgresql:/user:{SECRET}@host",
+    f"postgresql://user:{SECRET}@host:port/db",
+    f"no://u:{SECRET}@h/x",
+]
 READERS = [
     ("status", "--json"),
     ("score", "all"),
