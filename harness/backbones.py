@@ -159,12 +159,27 @@ def _folder_of(name: str) -> Path:
 def fingerprint(name: str) -> str:
     """Return the sha256 over weights, configuration and tokenizer: what the trial id means by a backbone."""
     folder = _folder_of(name)
-    if not list(folder.glob("*.safetensors")):
-        raise BackboneError(f"{folder} holds no *.safetensors; other weight formats are not loaded.")
+    _check_weights(folder)
     if not isinstance(BACKBONES.get(name), Wheel):
         return _content_sha256(folder)
     kept = json.loads((folder / "fingerprint.json").read_text())
     return kept["sha256"] if kept.get("format") == FINGERPRINT else _content_sha256(folder)
+
+
+def _check_weights(folder: Path) -> None:
+    """Raise BackboneError unless all that would be loaded is safetensors in this folder: other formats can run code."""
+    if not list(folder.glob("*.safetensors")):
+        raise BackboneError(f"{folder} holds no *.safetensors; other weight formats are not loaded.")
+    index = folder / "model.safetensors.index.json"
+    parts = set(json.loads(index.read_text()).get("weight_map", {}).values()) if index.exists() else set()
+    for part in sorted(map(str, parts)):
+        if Path(part).name != part or not part.endswith(".safetensors"):
+            raise BackboneError(f"{index} names {part!r}; only *.safetensors beside it are loaded.")
+    if (folder / "adapter_config.json").exists():
+        raise BackboneError(
+            f"{folder} holds adapter_config.json: peft's adapter of another model, which would be loaded instead. "
+            "Give the folder of a model; merge the adapter into it first if you want both."
+        )
 
 
 @cache
@@ -186,7 +201,7 @@ def anatomy(name: str) -> Anatomy:
     """
     folder = _folder_of(name)
     try:
-        config = AutoConfig.from_pretrained(str(folder))
+        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)  # by default it would ask
     except (OSError, ValueError) as error:
         raise BackboneError(
             f"{folder} holds no model that transformers can read: {str(error).splitlines()[0]}"
@@ -197,7 +212,13 @@ def anatomy(name: str) -> Anatomy:
 @cache
 def shared_tokenizer(name: str) -> Any:
     """Return the tokenizer of a backbone; one object, not to be changed."""
-    return AutoTokenizer.from_pretrained(str(_folder_of(name)))
+    folder = _folder_of(name)
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise BackboneError(
+            f"{folder} holds no tokenizer that transformers can read: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def load(name: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Backbone:
@@ -206,6 +227,7 @@ def load(name: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> 
     Raises: BackboneError, UnsupportedBackbone.
     """
     folder, shape = _folder_of(name), anatomy(name)
+    _check_weights(folder)
     model: Any = FAMILIES[shape.family].auto.from_pretrained(
         folder, dtype=dtype, attn_implementation=ATTENTION, use_safetensors=True, trust_remote_code=False
     )

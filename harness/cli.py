@@ -12,12 +12,16 @@ import os
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from featherbench.harness.secrets import without_secrets
 
 if TYPE_CHECKING:
     from featherbench.harness.estimate import Estimate
@@ -70,13 +74,18 @@ PlanName = Annotated[str, typer.Argument(metavar="PLAN", help="A plan file, or t
 
 
 def say(text: str, error: bool = False) -> None:
-    """Print a line to people: stdout, or stderr for errors."""
-    typer.echo(text, err=error)
+    """Print a line to people: stdout, or stderr for errors. Errors may quote URLs, so their passwords are hidden."""
+    typer.echo(without_secrets(text) if error else text, err=error)
 
 
 def show_json(content: Any) -> None:
     """Print one JSON document."""
     typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def _show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an error of ours as Python does, without the passwords of URLs."""
+    say("".join(traceback.format_exception(kind, error, trace)).rstrip(), error=True)
 
 
 @contextmanager
@@ -142,9 +151,14 @@ def _folder(plan_name: str, out: Path | None) -> Path:
 
 
 def _open_store(url: str | None, folder: Path, *, create: bool) -> Store:
-    from featherbench.harness.store import Store
+    from featherbench.harness.store import Store, StoreError
 
-    return Store(url or f"sqlite:///{folder / 'store.sqlite'}", create=create)
+    try:
+        return Store(url or f"sqlite:///{folder / 'store.sqlite'}", create=create)
+    except StoreError:
+        raise
+    except ValueError as error:  # a port that is no number
+        raise StoreError(f"{url!r} is no database URL: {error}; give e.g. postgresql://USER@HOST:5432/NAME") from error
 
 
 def _store_to_read(url: str | None, out: Path | None) -> Store:
@@ -265,6 +279,7 @@ def info(name: str, as_json: Json = False) -> None:
                 shape = backbones.anatomy(name)
                 content |= {"parameters": shape.total_parameters, "layers": shape.num_layers, "width": shape.width}
                 content["seen in pretraining"] = backbones.pretraining(name).get("seen_tasks", "not told")
+    content = json.loads(without_secrets(json.dumps(content)))  # files of a plug-in may have any URL
     if as_json:
         show_json(content)
     else:
@@ -1009,6 +1024,7 @@ def test(
 def main() -> None:
     """Entry point; an interrupt before a command starts is one as well."""
     command: Callable[[], None] = app
+    sys.excepthook = _show_traceback
     try:
         command()
     except KeyboardInterrupt:

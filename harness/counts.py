@@ -51,7 +51,9 @@ def solve(method: Method, config: Any, anatomy: Anatomy, budget: float) -> Any:
     wanted = budget * anatomy.total_parameters
     if field is None:
         share = count(method, config, anatomy).stored / anatomy.total_parameters
-        raise BudgetError(f"{method.name} has no size to solve for; it always stores {share:.3%} of the backbone.")
+        raise BudgetError(
+            f"{method.name} has no size to solve for, so it takes no budget; it always stores {share:.3%} of the backbone."
+        )
 
     def stored(size: int) -> int:
         return count(method, dataclasses.replace(config, **{field: size}), anatomy).stored

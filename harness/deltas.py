@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 import fsspec
+
+PATH = r"deltas/[A-Za-z0-9][A-Za-z0-9._-]*\.safetensors"
+"""Of a delta below the artifact root. A store of unknown origin may name any other file"""
 
 
 class DeltaError(ValueError):
@@ -24,8 +28,10 @@ def keep_delta(artifacts: str, trial_id: str, blob: bytes) -> str:
 def delta_bytes(artifacts: str, path: str, sha256: str | None = None) -> bytes:
     """Return the content of a delta.
 
-    Raises: DeltaError if it is missing, or not what was stored.
+    Raises: DeltaError if it is missing, or not what was stored; also for a path that is no delta's.
     """
+    if not re.fullmatch(PATH, path):
+        raise DeltaError(f"{path!r} is no delta's path, such as deltas/TRIAL.safetensors; the store is damaged.")
     fs, root = fsspec.core.url_to_fs(artifacts)
     try:
         blob: bytes = fs.cat_file(f"{root}/{path}")

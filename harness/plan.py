@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 from optuna.distributions import CategoricalDistribution
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from featherbench.harness import backbones, data
 from featherbench.harness.catalogue import BACKBONES
-from featherbench.harness.counts import Counts, count, solve
+from featherbench.harness.counts import MAX_SIZE, Counts, count, solve
 from featherbench.harness.records import (
     Cell,
     DecodingSettings,
@@ -43,16 +43,17 @@ from featherbench.harness.spec import (
     nearest,
     read_spec,
     read_text,
+    shown,
 )
 from featherbench.harness.text import source_limit
 from featherbench.methods import METHODS, UNTUNED
 from featherbench.methods.base import Anatomy, Method
 from featherbench.tasks import TASKS
 from featherbench.tasks.base import SPLITS, Decoding, Example, File, Task
-from featherbench.tasks.files import hub_file, read_checked
+from featherbench.tasks.files import HUB_ID, HUB_SPLIT, hub_file, read_checked
 from featherbench.tasks.load import DEFINITIONS, TooSmall, content_sha256, largest_draw, register
 from featherbench.tasks.load import load as load_examples
-from featherbench.tasks.table import ENDINGS
+from featherbench.tasks.table import ENDINGS, TASK_NAME
 from featherbench.tasks.table import SCORES as OWN_SCORES
 
 LENGTH_PROBES = 64
@@ -157,10 +158,14 @@ def tasks_of(spec: PlanSpec, folder: Path) -> list[Task]:
 def _described(given: TaskSpec, folder: Path) -> Task:
     if given.name in TASKS:
         raise PlanError(f"tasks: {given.name!r} is a task that is known already; give yours another name.")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", given.name):
-        raise PlanError(f"tasks: {given.name!r} is no name; use letters, digits, dots, underscores and hyphens.")
+    if not re.fullmatch(TASK_NAME, given.name):
+        raise PlanError(
+            f"tasks: {shown(given.name)} is no name; use letters, digits, dots, underscores and hyphens, at most 100."
+        )
     for score in given.scores:
         lookup("score", score, OWN_SCORES)
+    for twice in {score for score in given.scores if given.scores.count(score) > 1}:
+        raise PlanError(f"tasks: {given.name}: scores: {twice!r} stands there twice; remove one.")
     if given.primary is not None and given.primary not in given.scores:
         raise PlanError(
             f"tasks: {given.name}: primary {given.primary!r} is none of its scores: {', '.join(given.scores)}."
@@ -170,14 +175,16 @@ def _described(given: TaskSpec, folder: Path) -> Task:
         if key not in decoding:
             near = nearest(key, decoding)
             raise PlanError(f"tasks: {given.name}: unknown key 'decoding.{key}'.{near} Known: {', '.join(decoding)}.")
+    _refuse_truth_values(given.decoding, f"tasks: {given.name}: decoding")
     try:
         decoding = DecodingSettings(**{**decoding, **given.decoding}).model_dump()
     except ValidationError as error:
         raise PlanError(mistakes_of(error, f"tasks: {given.name}: decoding")) from error
-    files = {}
-    for split in SPLITS:
-        file = _own_file(given, split, folder)
-        files[split] = {**dataclasses.asdict(file), "sha256": hashlib.sha256(read_checked(file)).hexdigest()}
+    found = {split: _own_file(given, split, folder) for split in SPLITS}  # all mistakes before any download
+    files = {
+        split: {**dataclasses.asdict(file), "sha256": hashlib.sha256(read_checked(file)).hexdigest()}
+        for split, file in found.items()
+    }
     return register(
         {
             "name": given.name,
@@ -198,6 +205,13 @@ def _own_file(given: TaskSpec, split: str, folder: Path) -> File:
     """Return the file of a split of a task that the plan describes."""
     path = getattr(given, split)
     if given.hub is not None:
+        if not re.fullmatch(HUB_ID, given.hub):
+            raise PlanError(f"tasks: {given.name}, hub: {shown(given.hub)} is no data set's id, such as owner/name.")
+        if not re.fullmatch(HUB_SPLIT, path or split):
+            raise PlanError(
+                f"tasks: {given.name}, {split}: {shown(path)} is no split of a data set, such as {split}; for a file "
+                "of yours leave out hub."
+            )
         return hub_file(given.hub, path or split)
     if path is None:
         raise PlanError(
@@ -206,9 +220,13 @@ def _own_file(given: TaskSpec, split: str, folder: Path) -> File:
         )
     if not path.removesuffix(".gz").endswith(ENDINGS):
         raise PlanError(
-            f"tasks: {given.name}, {split}: {path!r} should end in {', '.join(ENDINGS)}, or these with .gz."
+            f"tasks: {given.name}, {split}: {shown(path)} should end in {', '.join(ENDINGS)}, or these with .gz."
         )
-    return File(path=str((folder / Path(path).expanduser()).absolute()), sha256=None)
+    try:
+        place = Path(path).expanduser()
+    except RuntimeError as error:
+        raise PlanError(f"tasks: {given.name}, {split}: {shown(path)}: {error}; write the folder out.") from error
+    return File(path=str((folder / place).absolute()), sha256=None)
 
 
 def expand(text: str, origin: str = "plan", folder: Path | None = None) -> Plan:
@@ -222,7 +240,7 @@ def expand(text: str, origin: str = "plan", folder: Path | None = None) -> Plan:
             words_rows.append(RowSpec(method=UNTUNED.name, row="untuned+words", words="text"))
     names = [row.row or row.method for row in (*words_rows, *rows)]
     for twice in {n for n in names if names.count(n) > 1}:
-        raise PlanError(f"two rows are named {twice!r}; give one a `row:` name of its own.")
+        raise PlanError(f"methods: two rows are named {twice!r}; give one a `row:` name of its own.")
     for row in rows:
         lookup("method", row.method, METHODS)
     for key in ("backbones", "sizes"):
@@ -266,8 +284,16 @@ def _check_backbone(name: str) -> None:
     near = nearest(name, BACKBONES)
     if name not in BACKBONES and near and not Path(name).exists():
         raise PlanError(
-            f"unknown backbone {name!r}.{near} Known: {', '.join(BACKBONES)}; or give a hub id or a local folder."
+            f"backbones: unknown backbone {name!r}.{near} Known: {', '.join(BACKBONES)}; or give a hub id or a local folder."
         )
+
+
+class _Shared(BaseModel):
+    """Hyper-parameters that every method has."""
+
+    learning_rate: float
+    steps: int
+    weight_decay: float
 
 
 def _configured(row: RowSpec, method: Method, spec: PlanSpec) -> tuple[Any, dict[str, Any], dict[str, str]]:
@@ -282,24 +308,24 @@ def _configured(row: RowSpec, method: Method, spec: PlanSpec) -> tuple[Any, dict
         if key not in own and key not in shared:
             known = sorted(own | set(shared))
             raise PlanError(
-                f"unknown key {key!r} in the config of {method.name}.{nearest(key, known)} Known: {', '.join(known)}."
+                f"unknown key {shown(key)} in the config of {method.name}.{nearest(key, known)} Known: {', '.join(known)}."
             )
+    plain = {f.name for f in dataclasses.fields(method.config) if isinstance(f.default, bool)}
+    _refuse_truth_values({k: v for k, v in row.config.items() if k not in plain}, f"config of {method.name}")
     try:
         config: Any = TypeAdapter(method.config).validate_python({k: v for k, v in row.config.items() if k in own})
-        shared |= {
-            k: TypeAdapter(int if k == "steps" else float).validate_python(row.config[k])
-            for k in shared
-            if k in row.config
-        }
+        shared = _Shared(**{k: row.config.get(k, v) for k, v in shared.items()}).model_dump()
     except ValidationError as error:
         mistakes = "; ".join(
-            f"{'.'.join(map(str, m['loc']))}: {m['msg']}; given: {m.get('input')!r}" for m in error.errors()
+            f"{'.'.join(map(str, m['loc']))}: {m['msg']}; given: {shown(m.get('input'))}" for m in error.errors()
         )
         raise PlanError(f"config of {method.name}: {mistakes}") from error
     for key, value in {**dataclasses.asdict(config), "steps": shared["steps"]}.items():
         least = 0 if method is UNTUNED else 1
         if isinstance(value, int) and not isinstance(value, bool) and value < least:
             raise PlanError(f"config of {method.name}: {key} must be at least {least}; given: {value}")
+        if isinstance(value, int) and key != "steps" and value > MAX_SIZE:
+            raise PlanError(f"config of {method.name}: {key} must be at most {MAX_SIZE}; given: {value}")
     if shared["steps"] > spec.training.steps:
         raise PlanError(
             f"config of {method.name}: steps {shared['steps']} exceeds the step cap of all rows, training.steps = "
@@ -327,7 +353,7 @@ def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, share: st
         try:
             config = solve(method, config, anatomy, row.budget)
         except ValueError as error:
-            raise PlanError(str(error)) from error
+            raise PlanError(f"{row.row or row.method}: {error}") from error
         origins[str(method.size_field)] = f"solved for budget {row.budget:.4%}"
     if reason := method.refuses(anatomy, config):
         raise PlanError(f"{method.name} on {backbone}: {reason}.")
@@ -347,16 +373,18 @@ def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, share: st
         draw = "final0" if size <= largest or searched else "final0+"
         if validation_size is None:
             validation_size = min(max(1, round(0.3 * size)), len(load_examples(task.name, "validation")))
-    try:
-        subsets = {
-            "train": data.subset(task.name, "train", size, draw, unit),
-            "validation": data.subset(task.name, "validation", validation_size, draw, unit),
-            "evaluate": data.subset(task.name, "test", spec.test),
-        }
-    except TooSmall as error:
-        hint = " The search has the other half; without it (search: {configurations: 0}) there are more."
-        beyond = size is not None and searched and size > largest
-        raise PlanError(f"{task.name}: {error}{hint if beyond else ''}") from error
+    subsets = {}
+    for key, use, wanted in (
+        ("sizes", "train", (task.name, "train", size, draw, unit)),
+        ("validation", "validation", (task.name, "validation", validation_size, draw, unit)),
+        ("test", "evaluate", (task.name, "test", spec.test)),
+    ):
+        try:
+            subsets[use] = data.subset(*wanted)
+        except TooSmall as error:
+            hint = " The search has the other half; without it (search: {configurations: 0}) there are more."
+            beyond = size is not None and searched and size > largest
+            raise PlanError(f"{key}: {task.name}: {error}{hint if beyond else ''}") from error
     base = Trial(
         backbone=backbone,
         backbone_sha256=backbones.fingerprint(backbone),
@@ -411,11 +439,19 @@ def _decoding(spec: PlanSpec, task: Task) -> DecodingSettings:
     known = dataclasses.asdict(task.decoding)
     for key in spec.decoding:
         if key not in known:
-            raise PlanError(f"unknown key 'decoding.{key}'.{nearest(key, known)} Known: {', '.join(known)}.")
+            raise PlanError(f"unknown key {shown(f'decoding.{key}')}.{nearest(key, known)} Known: {', '.join(known)}.")
+    _refuse_truth_values(spec.decoding, "decoding")
     try:
         return DecodingSettings(**{**known, **spec.decoding})
     except ValidationError as error:
         raise PlanError(mistakes_of(error, "decoding")) from error
+
+
+def _refuse_truth_values(given: Mapping[str, Any], where: str) -> None:
+    """Refuse true and false for numbers: pydantic would read them as 1 and 0."""
+    for key, value in given.items():
+        if isinstance(value, bool):
+            raise PlanError(f"{where}: {key} must be no truth value; given: {str(value).lower()}")
 
 
 def _longest(method: Method, config: Any, anatomy: Anatomy, row: RowSpec, spec: PlanSpec) -> Any:

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_serializer
 
+from featherbench.harness.secrets import without_secrets
+
 PROTOCOL = 1
 """Version of the evaluation protocol; part of every trial id"""
 
@@ -254,3 +256,9 @@ class Result(Record):
     """Path of the delta below the artifact root"""
     delta_sha256: str | None = None
     provenance: dict[str, Any] = {}
+
+    @field_validator("cause")
+    @classmethod
+    def _without_secrets(cls, cause: str | None) -> str | None:
+        """Libraries name the URL that failed, and causes are stored and shown."""
+        return cause if cause is None else without_secrets(cause)

@@ -14,8 +14,8 @@ import socket
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -31,6 +31,7 @@ FORGET_SECONDS = 5.0
 
 _LOCAL_RAY = {
     "RAY_AUTH_MODE": "disabled",  # a cluster that we start on loopback; never set for an address the user gives
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux, too: the node's address is 127.0.0.1, not the network's
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
@@ -163,6 +164,8 @@ class Pool:
     """Stop after this time multiplied by the GPUs that the workers hold"""
     stopped: str = ""
     """Which of the two ended the run before all was done"""
+    _own_cluster: ExitStack = field(default_factory=ExitStack)
+    """Undoes what a cluster of ours needs in this process"""
 
     def __enter__(self) -> Pool:
         import ray
@@ -184,9 +187,9 @@ class Pool:
                     runtime_env={"env_vars": environment},
                 )
             else:
-                for key, value in _LOCAL_RAY.items():
-                    os.environ.setdefault(key, value)
+                self._own_cluster.enter_context(_local_ray())
                 ray.init(
+                    "local",  # else RAY_ADDRESS would name a cluster of somebody's
                     include_dashboard=False,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
@@ -195,6 +198,7 @@ class Pool:
                     runtime_env={"env_vars": environment},
                 )
         except Exception as error:
+            self._own_cluster.close()
             raise ClusterError(
                 f"Ray at {self.address or 'this machine'}: {error}. "
                 "Give the HOST:PORT that `ray start --head` printed, ray://HOST:10001, or auto."
@@ -206,7 +210,7 @@ class Pool:
         count = self.num_workers or max(1, gpus)
         threads = self.num_threads or max(1, cpus // count)
         if count * (1 if gpus else threads) > cpus:
-            ray.shutdown()
+            self.__exit__()
             each = f" of {threads} threads" if threads > 1 else ""
             raise ClusterError(
                 f"{count} workers{each} were asked for, the cluster has {cpus} CPUs; give fewer with --workers or --threads."
@@ -231,6 +235,7 @@ class Pool:
         import ray
 
         ray.shutdown()
+        self._own_cluster.close()
 
     def _new_worker(self) -> Any:
         return self._class.options(**self._options, max_concurrency=self._seats + 1, max_restarts=0).remote(
@@ -391,6 +396,23 @@ class Pool:
             except ray.exceptions.RayError:
                 pass  # the worker is gone; run() finds out by its trials
         return found
+
+
+@contextmanager
+def _local_ray() -> Iterator[None]:
+    """Set what a cluster of ours needs, where the user has set nothing, for as long as it runs."""
+    from ray._private import ray_constants
+
+    ours = {key: value for key, value in _LOCAL_RAY.items() if key not in os.environ}
+    os.environ.update(ours)
+    before = ray_constants.ENABLE_RAY_CLUSTER  # read when Ray was imported, which may have been before
+    ray_constants.ENABLE_RAY_CLUSTER = os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "1"
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        for key in ours:
+            os.environ.pop(key, None)
 
 
 def _failed(job: Job, cause: str) -> Result:

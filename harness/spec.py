@@ -9,26 +9,79 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
+from featherbench.harness.plan_text import TextError, plain_values
 from featherbench.harness.records import PROTOCOL, Precision, Record, Settings, SizeUnit, WordsAs
 
 PACKAGED_PLANS = Path(__file__).parent / "plans"
 
 
+MOST_SEEDS = 1_000
+"""Seeds or draws of a cell; a typing error beyond it would fill the memory with places"""
+MOST_CONFIGURATIONS = 10_000
+LONGEST_SHOWN = 200
+"""Characters of a given value that a message repeats"""
+
+
 class PlanError(ValueError):
-    """The plan cannot be run as it is; the message says what to type."""
+    """The plan cannot be run as it is; the message says what to type, in one line whatever the plan held."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
 
 
-class RowSpec(BaseModel):
-    """One row of the report: a method with what is fixed about it."""
+def shown(given: Any) -> str:
+    """Return a given value for a message, cut where it is long."""
+    text = repr(given)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}... ({len(text):,} characters)"
+
+
+def _no_truth_value(cls: type[BaseModel], value: Any, info: ValidationInfo) -> Any:
+    """Refuse true and false where a number is meant: pydantic would read them as 1 and 0."""
+    if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+        raise ValueError("true and false are not allowed here")
+    return value
+
+
+def _place(value: str) -> str:
+    """Check a path or a hub id: the file system has no longer names, and an empty one would mean the plan's folder."""
+    if not value.strip() or any(not c.isprintable() for c in value):
+        raise ValueError("it must have at least one letter, and printable characters only")
+    if len(value) > 1000 or any(len(part.encode()) > 255 for part in value.split("/")):
+        raise ValueError("no path or hub id is as long as this")
+    return value
+
+
+Place = Annotated[str, AfterValidator(_place)]
+
+
+class Spec(BaseModel):
+    """A part of a plan; closed to unknown keys."""
 
     model_config = ConfigDict(extra="forbid")
+    _numbers = field_validator("*", mode="before")(_no_truth_value)
+
+
+class RowSpec(Spec):
+    """One row of the report: a method with what is fixed about it."""
+
     method: str
-    row: str | None = None
+    row: str | None = Field(None, min_length=1, max_length=100)
     config: dict[str, Any] = {}
     """The method's own fields, and learning_rate, steps or weight_decay"""
-    budget: float | None = Field(None, gt=0, allow_inf_nan=False)
+    budget: float | None = Field(None, gt=0, le=1, allow_inf_nan=False)
+    """Stored parameters as a share of the backbone: 0.1% or 0.001"""
     words: WordsAs | None = None
     """How this row gets the plan's task words; default: as initialisation where the method can, else in the text"""
 
@@ -43,9 +96,10 @@ class RowSpec(BaseModel):
 class SearchSpec(Record):
     """The search phase; 0 configurations: the methods' defaults are used."""
 
-    configurations: int = Field(0, ge=0)
+    _numbers = field_validator("*", mode="before")(_no_truth_value)
+    configurations: int = Field(0, ge=0, le=MOST_CONFIGURATIONS)
     sampler: Literal["sobol", "tpe"] = "sobol"
-    draws: int = Field(1, ge=1)
+    draws: int = Field(1, ge=1, le=MOST_SEEDS)
     """Low-data search draws; a configuration counts by its mean validation score over them"""
     study: int = Field(0, ge=0)
     """Number of the scramble: another study, other points"""
@@ -54,28 +108,29 @@ class SearchSpec(Record):
 class FinalSpec(Record):
     """The final phase: `seeds` fresh seeds on each of `draws` low-data draws."""
 
-    seeds: int = Field(1, ge=1)
-    draws: int = Field(1, ge=1)
+    _numbers = field_validator("*", mode="before")(_no_truth_value)
+    seeds: int = Field(1, ge=1, le=MOST_SEEDS)
+    draws: int = Field(1, ge=1, le=MOST_SEEDS)
 
 
 class TrainingSpec(Settings):
     """Training of every trial."""
 
+    _numbers = field_validator("*", mode="before")(_no_truth_value)
     steps: int = Field(100, ge=1)
     """Step cap: the default, and the largest number of steps a search may choose"""
     weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
 
 
-class TaskSpec(BaseModel):
+class TaskSpec(Spec):
     """A task: one that is known by name, or one that the plan describes by its files or by a hub id."""
 
-    model_config = ConfigDict(extra="forbid")
     name: str
-    train: str | None = None
+    train: Place | None = None
     """A .jsonl, .csv or .tsv file, also with .gz; relative to the plan's folder. With `hub`: the name of its split"""
-    validation: str | None = None
-    test: str | None = None
-    hub: str | None = None
+    validation: Place | None = None
+    test: Place | None = None
+    hub: Place | None = None
     """Id of a data set that the `datasets` library loads"""
     source: str = "source"
     """Column of the inputs"""
@@ -109,7 +164,11 @@ def _task(value: Any) -> Any:
 def _size(value: Any) -> Any:
     if value == "full" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
-    if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?\s*%", value) and 0 < float(value.rstrip("% ")) <= 100:
+    if (
+        isinstance(value, str)
+        and re.fullmatch(r"[0-9]+(\.[0-9]+)?\s*%", value)
+        and 0 < float(value.rstrip("% ")) <= 100
+    ):
         return value.replace(" ", "")
     raise ValueError(
         "a size is a whole number of training pairs, at least 1, a percentage of the distinct inputs such as 10%, or full"
@@ -124,13 +183,19 @@ def _row(value: Any) -> Any:
     raise ValueError("a row is a method's name, or a mapping with the key method")
 
 
-class PlanSpec(BaseModel):
+def _file_name(value: str) -> str:
+    if re.fullmatch(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?|.*\.", value, re.IGNORECASE):
+        raise ValueError("Windows can have no folder of this name; the run's folder is named so")
+    return value
+
+
+class PlanSpec(Spec):
     """A plan file."""
 
-    model_config = ConfigDict(extra="forbid")
     protocol: int
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    backbones: list[str] = Field(min_length=1)
+    name: Annotated[str, AfterValidator(_file_name)] = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    """Also of the run's folder"""
+    backbones: list[Place] = Field(min_length=1)
     tasks: list[Annotated[TaskSpec, BeforeValidator(_task)]] = Field(min_length=1)
     sizes: list[Annotated[int | str, PlainValidator(_size)]] = Field(["full"], min_length=1)
     """Training pairs, one per distinct input; "10%" of the distinct inputs; or "full": all pairs"""
@@ -161,7 +226,7 @@ def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
     """Return table[name], or raise a PlanError that names the nearest entry."""
     if name in table:
         return table[name]
-    raise PlanError(f"unknown {kind} {name!r}.{nearest(name, table)} Known: {', '.join(sorted(table))}.")
+    raise PlanError(f"unknown {kind} {shown(name)}.{nearest(name, table)} Known: {', '.join(sorted(table))}.")
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -175,17 +240,24 @@ def find_plan(name: str) -> Path:
     packaged = {path.stem: path for path in sorted(PACKAGED_PLANS.glob("*.yaml"))}
     if name in packaged:
         return packaged[name]
-    if Path(name).is_file():
-        return Path(name)
-    raise PlanError(f"there is no plan file {name!r}.{nearest(name, packaged)} Packaged plans: {', '.join(packaged)}.")
+    try:
+        if Path(name).is_file():
+            return Path(name)
+    except OSError:  # no file system has such a long name
+        pass
+    raise PlanError(
+        f"there is no plan file {shown(name)}.{nearest(name, packaged)} Packaged plans: {', '.join(packaged)}."
+    )
 
 
 def read_text(path: Path) -> str:
     """Return a plan file's text."""
+    content = path.read_bytes()
     try:
-        return path.read_text(encoding="utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise PlanError(f"{path} is no UTF-8 text: {error}") from error
+        line = content[: error.start].count(b"\n") + 1
+        raise PlanError(f"{path}, line {line}: this is no UTF-8 text ({error.reason}).") from error
 
 
 def read_spec(text: str, origin: str = "plan") -> PlanSpec:
@@ -194,14 +266,17 @@ def read_spec(text: str, origin: str = "plan") -> PlanSpec:
     Raises: PlanError that names each wrong key with what was given and what is allowed.
     """
     try:
-        content = yaml.safe_load(text)
+        content = plain_values(text)
+    except TextError as error:
+        raise PlanError(f"{origin}: {error}") from error
     except yaml.YAMLError as error:
         raise PlanError(f"{origin} is no valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise PlanError(f"{origin} must be a mapping of keys to values; see `featherbench cp quickstart`.")
-    if content.get("protocol") != PROTOCOL:
+    given = content.get("protocol")
+    if given != PROTOCOL or type(given) is not int:
         raise PlanError(
-            f"{origin} says protocol: {content.get('protocol')!r}; this featherbench runs protocol: {PROTOCOL}. "
+            f"{origin} says protocol: {shown(given)}; this featherbench runs protocol: {PROTOCOL}. "
             "Set it after reading CHANGELOG.md, or install the version the plan was written for."
         )
     try:
@@ -219,17 +294,24 @@ SECTIONS: dict[str, type[BaseModel]] = {
 }
 
 
+MOST_MISTAKES = 20
+"""That one message tells"""
+
+
 def mistakes_of(error: ValidationError, origin: str) -> str:
     """Return one line for each mistake; unknown keys with the nearest known one."""
     lines = []
-    for mistake in error.errors():
+    mistakes = error.errors()
+    for mistake in mistakes[:MOST_MISTAKES]:
         where = [str(part) for part in mistake["loc"]]
         key = ".".join(where)
         if mistake["type"] == "extra_forbidden":
             known = SECTIONS.get(where[0], PlanSpec).model_fields if len(where) > 1 else PlanSpec.model_fields
-            lines.append(f"unknown key {key!r}.{nearest(where[-1], known)} Known: {', '.join(known)}.")
+            lines.append(f"unknown key {shown(key)}.{nearest(where[-1], known)} Known: {', '.join(known)}.")
         else:
             given = mistake.get("input")
             said = mistake["msg"].removeprefix("Value error, ")
-            lines.append(f"{key}: {said}" + ("" if mistake["type"] == "missing" else f"; given: {given!r}"))
+            lines.append(f"{key}: {said}" + ("" if mistake["type"] == "missing" else f"; given: {shown(given)}"))
+    if len(mistakes) > MOST_MISTAKES:
+        lines.append(f"And {len(mistakes) - MOST_MISTAKES} more.")
     return f"{origin}: " + " ".join(lines)

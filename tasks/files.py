@@ -21,6 +21,11 @@ TABLES = (".jsonl", ".csv", ".parquet")
 """Endings of local files that may stand for a split of a `datasets` data set; the first two also with .gz"""
 
 
+HUB_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9][A-Za-z0-9._-]{0,99})?"
+HUB_SPLIT = r"\w[\w.:%+\[\]-]{0,99}"
+"""A split of a hub's data set, or a part of one such as train[:10%]"""
+
+
 class DataError(ValueError):
     """A data file is missing, damaged or empty."""
 
@@ -120,6 +125,12 @@ def hub_file(name: str, split: str) -> File:
 
 
 def _hub_copy(name: str, split: str) -> Path:
+    """Return where the cache keeps a split.
+
+    Raises: DataError for names that would lead out of it: a store of unknown origin may hold such.
+    """
+    if not (re.fullmatch(HUB_ID, name) and re.fullmatch(HUB_SPLIT, split)):
+        raise DataError(f"{name!r}, {split!r} are no data set's id and split, such as owner/name and train.")
     return cache_folder() / "hub" / name.replace("/", "--") / f"{split}.jsonl"
 
 
@@ -159,6 +170,7 @@ def _download(file: File) -> Path:
             f"{file.path} should be inside the package but is missing, and it has no url. For a task of your own set "
             "FEATHERBENCH_DATA to the folder that holds it; otherwise install featherbench again."
         )
+    pooch.get_logger().setLevel("WARNING")  # it would tell the URL, which may hold a password
     known = f"sha256:{file.sha256}" if file.sha256 else None
     name = Path(file.path).stem if file.sha256 else file.path.replace("/", "-")
     try:

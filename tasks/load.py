@@ -25,8 +25,12 @@ def register(definition: Definition) -> Task:
     """Make a task that a plan describes known in this process, under a name that no other content has; return it.
 
     The same content in another place is the same task; the place that is told last holds.
+    Raises: DataError for a name that is none.
     """
-    task = task_of(definition)
+    try:
+        task = task_of(definition)
+    except ValueError as error:
+        raise DataError(f"{error}; the store or plan that describes it is damaged.") from error
     TASKS[task.name], DEFINITIONS[task.name] = task, definition
     return task
 

@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ ENDINGS = (".jsonl", ".csv", ".tsv")
 
 SCORES: Mapping[str, Score] = {score.name: score for score in (*E2E_SCORES, *XSUM_SCORES)}
 """The scores that a plan may name for its own data"""
+
+TASK_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+"""Of a task that a plan describes; folders of the cache are named after it"""
 
 Row = Mapping[str, Any]
 
@@ -101,7 +105,12 @@ def identity(definition: Definition) -> dict[str, Any]:
 
 
 def task_of(definition: Definition) -> Task:
-    """Return the task. Its name ends in a hash of definition and contents, so that changed data are another task."""
+    """Return the task. Its name ends in a hash of definition and contents, so that changed data are another task.
+
+    Raises: ValueError for a name that is none; a store of unknown origin may hold one that leads out of the cache.
+    """
+    if not re.fullmatch(TASK_NAME, str(definition["name"])):
+        raise ValueError(f"{definition['name']!r} is no name of a task")
     stated = json.dumps(identity(definition), sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(stated.encode()).hexdigest()[:8]
     files = {split: (File(**definition["files"][split]),) for split in SPLITS}

@@ -31,7 +31,8 @@ Vectors = NDArray[np.float64]
 def _load(place: str) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(place), AutoModel.from_pretrained(place).eval()
+    model = AutoModel.from_pretrained(place, use_safetensors=True, trust_remote_code=False)
+    return AutoTokenizer.from_pretrained(place, trust_remote_code=False), model.eval()
 
 
 def _weights(tokenizer: Any, lines: list[list[int]]) -> list[Vectors]:
