@@ -97,7 +97,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "unknown task": (
         {"tasks": ["place"]},
-        ("unknown task 'place'", "Did you mean 'places'?", "Known: " + ", ".join(sorted(TASKS))),
+        ("unknown task 'place'", "Did you mean 'places'?", "Known: dart, dart.webnlg_part, e2e, e2e.paper"),
     ),
     "unknown backbone": (
         {"backbones": ["smollm-135m"]},
