@@ -48,7 +48,7 @@ chaos: setup
 benchmarks: setup
 	$(BIN)/pip install -q -c constraints.txt peft
 	mkdir -p build
-	for part in packing frozen decoding scoring overhead grid; do $(BIN)/python benchmarks/$$part.py > build/$$part.json && cat build/$$part.json; done
+	for part in packing frozen decoding scoring overhead scale grid; do $(BIN)/python benchmarks/$$part.py > build/$$part.json && cat build/$$part.json; done
 
 clean:
 	rm -rf .venv build dist *.egg-info
