@@ -65,7 +65,8 @@ def run_of(backbone: backbones.Backbone, number: int, slots: int, steps: int, pr
         slot=new_slot(PREFIX, config, backbone.anatomy, backbone.model, number),
         pairs=pairs("train", 50),
         validation=pairs("validation", 15),
-        learning_rate=1e150 if kind == 2 and slots > 2 else 1e-3 * (1 + kind),
+        # rates at which training is no chaos: else rounding grows by itself, alone as in a pack
+        learning_rate=1e150 if kind == 2 and slots > 2 else 1e-4 * (1 + kind),
         weight_decay=0.01,
         steps=steps // 2 if kind == 4 else steps,
         settings=Settings(batch_size=8, evaluations=4),
