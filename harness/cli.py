@@ -5,6 +5,7 @@ Exit codes: 0 all done, 1 some trials failed, 2 usage or plan error, 3 environme
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -74,27 +75,55 @@ def show_json(content: Any) -> None:
     typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
+NOTHING_LOST = "Nothing finished is lost; the same command goes on from here."
+_stores: list[str] = []
+"""What was opened as a store, to be named when it fails"""
+
+
+def _store_trouble(error: Exception) -> str:
+    """Return in a line what is wrong with the store, by the message of its database, and the mend."""
+    said = " ".join(str(getattr(error, "orig", error)).split())
+    mends = {
+        "full": f"Free some space there. {NOTHING_LOST}",
+        "locked": f"Another process holds it: wait until it is done, or end it. {NOTHING_LOST}",
+        "readonly": "Give --store or --out a place on a local disk that you may write to.",
+        "malformed": "The file is damaged; restore it from a copy, or give another --out and run again.",
+    }
+    mend = next((mend for word, mend in mends.items() if word in said), f"Mend that first. {NOTHING_LOST}")
+    return f"the store {''.join(_stores[-1:])}: {said}. {mend}"
+
+
 @contextmanager
 def mended_errors() -> Iterator[None]:
     """Turn the errors that a user can mend into one line and an exit code."""
+    from sqlalchemy import exc
+
     from featherbench.harness.store import StoreError
     from featherbench.tasks.files import DataError
 
     usage = ("PlanError", "UnsupportedBackbone", "BudgetError", "OutputError")
-    environment = ("BackboneError", "ClusterError", "DeltaError", "PluginError")
+    environment = ("BackboneError", "ClusterError", "DeltaError", "ArtifactsError", "PluginError")
 
     try:
         yield
     except KeyboardInterrupt:
-        say("\nInterrupted. Nothing finished is lost; the same command goes on from here.", error=True)
+        say(f"\nInterrupted. {NOTHING_LOST}", error=True)
         raise typer.Exit(INTERRUPTED) from None
     except (DataError, StoreError) as error:
         say(f"error: {error}", error=True)
         raise typer.Exit(ENVIRONMENT) from None
+    except exc.DBAPIError as error:
+        if isinstance(error, exc.IntegrityError | exc.ProgrammingError | exc.DataError):
+            raise  # a mistake of ours
+        say(f"error: {_store_trouble(error)}", error=True)
+        raise typer.Exit(ENVIRONMENT) from None
     except OSError as error:
-        if error.filename is None:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if error.filename is None and not full:
             raise
-        say(f"error: {error.filename}: {error.strerror}. Give a place that you may read and write.", error=True)
+        where = f"{error.filename}: " if error.filename else ""
+        mend = f"Free some space. {NOTHING_LOST}" if full else "Give a place that you may read and write."
+        say(f"error: {where}{error.strerror}. {mend}", error=True)
         raise typer.Exit(ENVIRONMENT) from None
     except (ValueError, RuntimeError) as error:
         name = type(error).__name__
@@ -137,9 +166,21 @@ def _folder(plan_name: str, out: Path | None) -> Path:
 
 
 def _open_store(url: str | None, folder: Path, *, create: bool) -> Store:
-    from featherbench.harness.store import Store
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import DBAPIError
 
-    return Store(url or f"sqlite:///{folder / 'store.sqlite'}", create=create)
+    from featherbench.harness.store import Store, StoreError
+
+    address = url or f"sqlite:///{folder / 'store.sqlite'}"
+    try:
+        opened = Store(address, create=create)
+    except StoreError as error:
+        if isinstance(error.__cause__, DBAPIError) and "locked" in str(error.__cause__):
+            _stores.append(make_url(address).render_as_string(hide_password=True))
+            raise StoreError(_store_trouble(error.__cause__)) from error
+        raise
+    _stores.append(opened.shown_url)
+    return opened
 
 
 def _only_driver(folder: Path) -> Any:

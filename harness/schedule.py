@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from featherbench.harness.deltas import ArtifactsError
 from featherbench.harness.records import Result, Trial
 
 MAX_ATTEMPTS = 3
@@ -204,6 +205,7 @@ class Pool:
         spare = cpus - count * options["num_cpus"]
         self._score = ray.remote(num_cpus=1, max_retries=MAX_ATTEMPTS - 1)(_score) if spare > 0 else None
         self._scoring: dict[Any, Job] = {}
+        self._over: Exception | None = None  # what ends the sweep
         self._workers = [Seats(self._new_worker()) for _ in range(count)]
         return self
 
@@ -221,6 +223,7 @@ class Pool:
         """Run trials until none is ready and none is running.
 
         Workers are given their next trials before the results are written, so that they never wait for a disk.
+        Raises: ArtifactsError where deltas cannot be written, once all that had been decoded is scored and kept.
         """
         import ray
 
@@ -229,8 +232,10 @@ class Pool:
         forgotten: deque[Any] = deque(maxlen=len(self._workers) * self._seats)  # the last of every seat
         told = time.monotonic()
         while True:
-            started = self._seat(hooks, again)
+            started = self._seat(hooks, again) if self._over is None else []
             hooks.keep(started, ended)
+            if self._over is not None and not self._scoring:
+                raise self._over
             # a failed trial keeps its checkpoints: run again, it goes on from them
             kept = [job for job, result in ended if result.status != "failed"]
             forgotten.extend(job.worker.forget.remote(job.trial.id) for job in kept)
@@ -272,6 +277,10 @@ class Pool:
                 ended += self._bury(seats, error, hooks, again)
                 continue
             except RayTaskError as error:
+                if isinstance(error.cause, ArtifactsError):  # what has ended is kept first
+                    self._over = error.cause
+                    hooks.died(seats.jobs.pop(reference), "delta not written")
+                    continue
                 result = _failed(seats.jobs[reference], f"{type(error).__name__}: {error}")
             job = seats.jobs.pop(reference)
             if self._score is not None and result.predictions:
