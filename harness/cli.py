@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -324,14 +324,17 @@ def info(name: str, as_json: Json = False) -> None:
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of a run, to see what its parts take")] = None,
+    as_json: Json = False,
+) -> None:
     """Check this machine: Python, packages, memory, disk, accelerator, cache and data folders.
 
-    Example:  featherbench doctor
+    Example:  featherbench doctor --out runs/quickstart
     """
     from featherbench.harness.doctor import examine
 
-    findings = examine()
+    findings = examine(out)
     if as_json:
         show_json([f.__dict__ for f in findings])
     else:
@@ -736,6 +739,57 @@ def export(
         artifacts = str(out or (sqlite_path(kept.url) or Path("store")).parent)
         for path in export_trial(kept, trial, artifacts, destination):
             say(str(path))
+
+
+@app.command()
+def gc(
+    store: StoreUrl = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of a run; without it: only the cache folder")
+    ] = None,
+    older_than: Annotated[
+        float, typer.Option("--older-than", min=0, metavar="DAYS", help="Remove token ids not used for so long")
+    ] = 30.0,
+    downloads: Annotated[
+        bool, typer.Option("--downloads", help="Remove downloaded data not used for so long, too")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove what no trial needs any more: checkpoints of kept results, frozen work, unknown deltas, old token ids.
+
+    Results, reports, named deltas and backbones stay. Refuses while a run works in the folder.
+
+    Example:  featherbench gc --out runs/quickstart --dry-run
+    """
+    with mended_errors():
+        from featherbench.harness import retention
+        from featherbench.harness.store import StoreError, sqlite_path
+        from featherbench.tasks.files import cache_folder
+
+        cache = cache_folder().absolute()
+        path = sqlite_path(store) if store else None
+        folder = out or (path.parent if path else None)
+        if store and folder is None:
+            raise StoreError("which folder? Give --out FOLDER of the run beside --store.")
+        with ExitStack() as held:
+            found = retention.leftovers_of_cache(cache, older_than, downloads)
+            if folder is not None:
+                folder = folder.absolute()
+                kept = _open_store(store, folder, create=False)
+                held.callback(_only_driver(folder).release)
+                found += retention.leftovers_of_run(folder, kept)
+            if not dry_run:
+                retention.remove(found)
+    total = sum(leftover.bytes for leftover in found)
+    if as_json:
+        rows = [{"path": str(leftover.path), "bytes": leftover.bytes, "why": leftover.why} for leftover in found]
+        show_json({"dry_run": dry_run, "bytes": total, "removed": rows})
+        return
+    for leftover in found:
+        say(f"{retention.shown(leftover.bytes):>10}  {leftover.path}  {leftover.why}")
+    verb = "would be removed" if dry_run else "removed"
+    say(f"{len(found)} {verb}, {total:,} bytes ({retention.shown(total)})")
 
 
 @app.command()

@@ -33,6 +33,7 @@ COMMANDS = [
     "generate",
     "report",
     "export",
+    "gc",
     "cp",
     "test",
 ]
