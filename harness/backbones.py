@@ -23,7 +23,7 @@ from featherbench.harness.anatomy import FAMILIES, anatomy_of
 from featherbench.harness.catalogue import BACKBONES, Embedded, Wheel
 from featherbench.harness.tuned import ATTENTION
 from featherbench.methods.base import Anatomy
-from featherbench.tasks.files import cache_folder
+from featherbench.tasks.files import ask_hub, cache_folder, hub_trouble
 
 FINGERPRINT = 2
 """Version of `_content_sha256`; a fingerprint kept by another one is computed anew"""
@@ -143,16 +143,31 @@ def _folder_of(name: str) -> Path:
     place = prepare(name)
     if Path(place).is_dir():
         return Path(place)
+    try:
+        return _from_hub(place)
+    except Exception as error:  # no network, no such model, a closed one: each has its own
+        raise BackboneError(
+            f"backbone {name!r} is neither known ({', '.join(BACKBONES)}), nor a local folder, nor to be had from the hub, "
+            f"{hub_trouble(error)}. Give a local folder; or fetch it where there is a network with "
+            f"`featherbench prepare {name}`, bring the folder that HF_HOME names, and set HF_HUB_OFFLINE=1."
+        ) from error
+
+
+@cache
+def _from_hub(name: str) -> Path:
+    """Return the folder of a hub model, with its safetensors, configuration and tokenizer; what is in the cache counts."""
     from huggingface_hub import snapshot_download
 
+    wanted = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "tokenizer.model"]
     try:
-        wanted = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "tokenizer.model"]
-        return Path(snapshot_download(place, allow_patterns=wanted))
-    except Exception as error:
-        raise BackboneError(
-            f"backbone {name!r} is neither known ({', '.join(BACKBONES)}), nor a local folder, nor to be had from the hub: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
+        ask_hub("model", name)
+    except Exception:
+        try:
+            return Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
+        except Exception:
+            pass
+        raise
+    return Path(snapshot_download(name, allow_patterns=wanted))
 
 
 @cache

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from featherbench.harness.halving import in_parts
 from featherbench.harness.records import DecodingSettings
 from featherbench.harness.text import decoding_batch
 from featherbench.harness.tuned import Prefix, Tuned
@@ -34,28 +35,32 @@ def search(
     forbidden: Sequence[int],
     at_once: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_halved: Callable[[int], None] = lambda halvings: None,
 ) -> list[list[list[int]]]:
     """Return the output ids of every prompt [slot][number]; what follows an output's first end mark means nothing.
 
     prompts: of each slot of `tuned`, any number. At most about `at_once` inputs share a batch, which changes no
-    result beyond rounding. on_progress: (finished, all) inputs.
+    result beyond rounding; half as many when memory runs out. on_progress: (finished, all) inputs; on_halved hears how
+    often the batch was halved.
     """
     found: list[list[list[int]]] = [[[] for _ in each] for each in prompts]
     # the longest first: if memory is short, it is so at once
     orders = [sorted(range(len(each)), key=lambda i: -len(each[i])) for each in prompts]
     total, longest, share = sum(map(len, prompts)), max(map(len, prompts)), max(1, at_once // len(prompts))
     before = 0
+
+    def take(start: int, stop: int) -> None:
+        nonlocal before
+        chosen = [order[start:stop] for order in orders]
+        own = [[prompts[slot][i] for i in numbers] for slot, numbers in enumerate(chosen)]
+        outputs = _Batch(tuned, own, settings, end, forbidden).run(lambda done: on_progress(before + done, total))
+        for slot, numbers in enumerate(chosen):
+            for i, output in zip(numbers, outputs[slot].tolist(), strict=False):
+                found[slot][i] = output
+        before += sum(map(len, chosen))
+
     with torch.no_grad(), tuned.attached():
-        for start in range(0, longest, share):
-            chosen = [order[start : start + share] for order in orders]
-            own = [[prompts[slot][i] for i in numbers] for slot, numbers in enumerate(chosen)]
-            outputs = _Batch(tuned, own, settings, end, forbidden).run(
-                lambda done, before=before: on_progress(before + done, total)  # type: ignore[misc]
-            )
-            for slot, numbers in enumerate(chosen):
-                for i, output in zip(numbers, outputs[slot].tolist(), strict=False):
-                    found[slot][i] = output
-            before += sum(map(len, chosen))
+        on_halved(in_parts(longest, share, take))
     return found
 
 

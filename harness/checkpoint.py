@@ -1,13 +1,20 @@
-"""The state of a training run and its checkpoints: written whole or not at all, read back whole or not at all."""
+"""The state of a training run and its checkpoints: written whole or not at all, read back whole or not at all.
+
+A checkpoint's name holds its step and the beginning of its sha256, so that no pointer can be lost or lie. The last two
+are kept: a damaged one costs the work since the one before.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -37,13 +44,25 @@ class Training:
     diverged: str | None = None
     frozen_work: str = ""
     """What was computed once for all steps, or why nothing was"""
+    halvings: int = 0
+    """How often the micro-batch was halved for lack of memory"""
+    evaluation_halvings: int = 0
+    """The same of the pairs that a pass of the validation loss takes"""
+    notes: dict[str, str] = field(default_factory=dict)
+    """What else went wrong and cost no number: checkpoints that could not be written or read"""
+
+
+KEPT = 2
+"""Checkpoints of a run"""
 
 
 def save_checkpoint(
     folder: Path, state: Training, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, seconds: float
 ) -> None:
-    """Write a checkpoint under its step's name, then point `latest` at it in one atomic step."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Put a checkpoint into its place in one step, and remove all but the last KEPT.
+
+    Raises: OSError or SafetensorError if it cannot be written; then the earlier ones stay, and no part of this one.
+    """
     tensors = {f"parameter.{k}": p.detach() for k, p in parameters.items()}
     tensors |= {f"best.{k}": t for k, t in state.best.items()}
     for name, parameter in parameters.items():
@@ -57,41 +76,77 @@ def save_checkpoint(
         "seconds": state.seconds,
         "shared": state.shared,
         "earlier_seconds": seconds,
+        "halvings": state.halvings,
+        "evaluation_halvings": state.evaluation_halvings,
+        "notes": state.notes,
     }
-    path = folder / f"step{state.step}.safetensors"
-    save_file({k: t.cpu().contiguous() for k, t in tensors.items()}, path, {"state": json.dumps(numbers)})
-    _sync(path)
-    pointer = folder / "latest.tmp"
-    pointer.write_text(path.name)
-    _sync(pointer)
-    os.replace(pointer, folder / "latest")
-    for old in folder.glob("step*.safetensors"):
-        if old != path:
-            old.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = folder / "writing.tmp"
+    try:
+        save_file({k: t.cpu().contiguous() for k, t in tensors.items()}, fresh, {"state": json.dumps(numbers)})
+        _sync(fresh)
+        os.replace(fresh, folder / f"step{state.step:08}-{_digest(fresh)}.safetensors")
+        _sync(folder)
+    finally:
+        fresh.unlink(missing_ok=True)
+    for old in _newest_first(folder)[KEPT:]:
+        old.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file is on the disk, so that a power cut cannot leave a pointer to half a checkpoint."""
+    """Wait until a file or a folder's list of names is on the disk, so that a power cut cannot take it back."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def _digest(path: Path) -> str:
     with path.open("rb") as file:
-        os.fsync(file.fileno())
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step*-*.safetensors"), reverse=True)
 
 
 def load_checkpoint(
     folder: Path, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
-) -> Training | None:
-    """Return the state of the last checkpoint and put weights and optimiser where they were.
+) -> tuple[Training | None, list[str]]:
+    """Return the state of the last whole checkpoint, with weights and optimiser put where they were; and damaged ones.
 
-    None if there is none, or it cannot be read: then the trial starts afresh.
+    None if there is none: then the trial starts afresh. Damaged ones are removed.
     """
-    if not (folder / "latest").exists():
-        return None
-    path = folder / (folder / "latest").read_text()
+    damaged: list[str] = []
+    for path in _newest_first(folder):
+        found = _read(path)
+        if found is not None:
+            return _put_back(*found, parameters, optimizer), damaged
+        damaged.append(path.name)
+        with contextlib.suppress(OSError):
+            path.unlink()
+    return None, damaged
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Return a checkpoint's tensors and numbers, or None if it is not what was written."""
     try:
-        tensors = load_file(path)
+        if not path.stem.endswith(f"-{_digest(path)}"):
+            return None
         with safe_open(path, "pt") as file:
             numbers = json.loads(file.metadata()["state"])
+        return load_file(path), numbers
     except (OSError, SafetensorError, ValueError):
         return None
+
+
+def _put_back(
+    tensors: Mapping[str, Tensor],
+    numbers: dict[str, Any],
+    parameters: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+) -> Training:
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[f"parameter.{name}"])

@@ -7,6 +7,7 @@ limit of time, 130 interrupted and resumable.
 from __future__ import annotations
 
 import enum
+import errno
 import json
 import os
 import shutil
@@ -88,27 +89,34 @@ def _show_traceback(kind: type[BaseException], error: BaseException, trace: Trac
     say("".join(traceback.format_exception(kind, error, trace)).rstrip(), error=True)
 
 
+NOTHING_LOST = "Nothing finished is lost; the same command goes on from here."
+
+
 @contextmanager
 def mended_errors() -> Iterator[None]:
     """Turn the errors that a user can mend into one line and an exit code."""
+
     from featherbench.harness.store import StoreError
     from featherbench.tasks.files import DataError
 
     usage = ("PlanError", "UnsupportedBackbone", "BudgetError", "OutputError")
-    environment = ("BackboneError", "ClusterError", "DeltaError", "MirrorError", "PluginError")
+    environment = ("BackboneError", "ClusterError", "DeltaError", "ArtifactsError", "MirrorError", "PluginError")
 
     try:
         yield
     except KeyboardInterrupt:
-        say("\nInterrupted. Nothing finished is lost; the same command goes on from here.", error=True)
+        say(f"\nInterrupted. {NOTHING_LOST}", error=True)
         raise typer.Exit(INTERRUPTED) from None
     except (DataError, StoreError) as error:
         say(f"error: {error}", error=True)
         raise typer.Exit(ENVIRONMENT) from None
     except OSError as error:
-        if error.filename is None:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if error.filename is None and not full:
             raise
-        say(f"error: {error.filename}: {error.strerror}. Give a place that you may read and write.", error=True)
+        where = f"{error.filename}: " if error.filename else ""
+        mend = f"Free some space. {NOTHING_LOST}" if full else "Give a place that you may read and write."
+        say(f"error: {where}{error.strerror}. {mend}", error=True)
         raise typer.Exit(ENVIRONMENT) from None
     except (ValueError, RuntimeError) as error:
         name = type(error).__name__
@@ -288,14 +296,17 @@ def info(name: str, as_json: Json = False) -> None:
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of a run, to see what its parts take")] = None,
+    as_json: Json = False,
+) -> None:
     """Check this machine: Python, packages, memory, disk, accelerator, cache and data folders.
 
-    Example:  featherbench doctor
+    Example:  featherbench doctor --out runs/quickstart
     """
     from featherbench.harness.doctor import examine
 
-    findings = examine()
+    findings = examine(out)
     if as_json:
         show_json([f.__dict__ for f in findings])
     else:
@@ -957,6 +968,57 @@ def export(
         artifacts = str(out or (sqlite_path(kept.url) or Path("store")).parent)
         for path in export_trial(kept, trial, artifacts, destination):
             say(str(path))
+
+
+@app.command()
+def gc(
+    store: StoreUrl = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of a run; without it: only the cache folder")
+    ] = None,
+    older_than: Annotated[
+        float, typer.Option("--older-than", min=0, metavar="DAYS", help="Remove token ids not used for so long")
+    ] = 30.0,
+    downloads: Annotated[
+        bool, typer.Option("--downloads", help="Remove downloaded data not used for so long, too")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove what no trial needs any more: checkpoints of kept results, frozen work, unknown deltas, old token ids.
+
+    Results, reports, named deltas and backbones stay. Refuses while a run works in the folder.
+
+    Example:  featherbench gc --out runs/quickstart --dry-run
+    """
+    with mended_errors():
+        from featherbench.harness import retention
+        from featherbench.harness.store import StoreError, sqlite_path
+        from featherbench.tasks.files import cache_folder
+
+        cache = cache_folder().absolute()
+        path = sqlite_path(store) if store else None
+        folder = out or (path.parent if path else None)
+        if store and folder is None:
+            raise StoreError("which folder? Give --out FOLDER of the run beside --store.")
+        found = retention.leftovers_of_cache(cache, older_than, downloads)
+        if folder is not None:
+            folder = folder.absolute()
+            kept = _open_store(store, folder, create=False)
+            if kept.num_drivers():
+                raise StoreError(f"a run works on {kept.shown_url}; wait for its end, then say it again.")
+            found += retention.leftovers_of_run(folder, kept)
+        if not dry_run:
+            retention.remove(found)
+    total = sum(leftover.bytes for leftover in found)
+    if as_json:
+        rows = [{"path": str(leftover.path), "bytes": leftover.bytes, "why": leftover.why} for leftover in found]
+        show_json({"dry_run": dry_run, "bytes": total, "removed": rows})
+        return
+    for leftover in found:
+        say(f"{retention.shown(leftover.bytes):>10}  {leftover.path}  {leftover.why}")
+    verb = "would be removed" if dry_run else "removed"
+    say(f"{len(found)} {verb}, {total:,} bytes ({retention.shown(total)})")
 
 
 @app.command()

@@ -13,6 +13,7 @@ import torch
 from transformers import GenerationConfig
 
 from featherbench.harness.beam import COVERED, ROOM, search
+from featherbench.harness.halving import in_parts
 from featherbench.harness.records import DecodingSettings, Prediction
 from featherbench.harness.text import Encoder, decoding_batch
 from featherbench.harness.tuned import Slot, Tuned
@@ -55,9 +56,11 @@ def decode_together(
     batch_size: int | None = None,
     on_progress: Progress = lambda done, total: None,
     engine: DecodingEngine = "own",
+    on_halved: Callable[[int], None] = lambda halvings: None,
 ) -> list[list[Prediction]]:
     """Decode the items of each slot of `tuned`, any number, as `decode` does those of one; batch_size counts them all.
 
+    on_halved hears how often the batch was halved because memory ran out.
     Raises: ValueError if several slots are to be decoded by `generate`, which takes one.
     """
     backbone = encoders[0].backbone
@@ -73,11 +76,13 @@ def decode_together(
             forbidden=backbone.forbidden,
             at_once=at_once,
             on_progress=on_progress,
+            on_halved=on_halved,
         )
     elif len(encoders) > 1:
         raise ValueError(f"`generate` decodes one slot at a time, here are {len(encoders)}. Decode them one by one.")
     else:
-        outputs = [generate(tuned, encoders[0], prompts[0], settings, batch_size or GENERATE_AT_ONCE, on_progress)]
+        at_once = batch_size or GENERATE_AT_ONCE
+        outputs = [generate(tuned, encoders[0], prompts[0], settings, at_once, on_progress, on_halved)]
     predictions = []
     for encoder, known, ids, each in zip(encoders, sources, outputs, items, strict=True):
         texts = dict(zip(known, map(encoder.text, ids), strict=True))
@@ -99,6 +104,8 @@ class Request:
     predictions: list[Prediction] = field(default_factory=list, init=False)
     seconds: float = field(default=0.0, init=False)
     """Of decoding; what was decoded together is divided by the number of slots"""
+    halvings: int = field(default=0, init=False)
+    """How often the batch was halved because memory ran out"""
     error: Exception | None = field(default=None, init=False)
     over: bool = field(default=False, init=False)
 
@@ -136,6 +143,10 @@ class Together:
             for request in requests:
                 request.on_progress(done, total)
 
+        def note(halvings: int) -> None:
+            for request in requests:
+                request.halvings = halvings
+
         try:
             tuned = Tuned(backbone.model, backbone.anatomy, [r.slot for r in requests]).to(backbone.model.device)
             found = decode_together(
@@ -146,6 +157,7 @@ class Together:
                 self._batch_size,
                 show,
                 self._engine,
+                note,
             )
         except Exception as error:
             if len(requests) == 1 or isinstance(error, torch.AcceleratorError):  # else the device is lost to all
@@ -168,8 +180,9 @@ def generate(
     settings: DecodingSettings,
     batch_size: int,
     on_progress: Progress = lambda done, total: None,
+    on_halved: Callable[[int], None] = lambda halvings: None,
 ) -> list[list[int]]:
-    """Return the output ids of every prompt by transformers' `generate`."""
+    """Return the output ids of every prompt by transformers' `generate`; on_halved as in `decode_together`."""
     backbone = encoder.backbone
     config = GenerationConfig(
         num_beams=settings.beams,
@@ -186,16 +199,19 @@ def generate(
     )
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     found: dict[int, list[int]] = {}
+
+    def take(start: int, stop: int) -> None:
+        chunk = order[start:stop]
+        batch = decoding_batch(
+            [prompts[i] for i in chunk], backbone.end, backbone.model.device, backbone.start is not None
+        )
+        output = backbone.model.generate(**batch, generation_config=config)
+        given = batch["input_ids"].shape[1] if backbone.start is None else 1  # what was given comes back first
+        found.update(zip(chunk, output[:, given:].tolist(), strict=True))
+        on_progress(len(found), len(order))
+
     with tuned.attached():
-        for start in range(0, len(order), batch_size):
-            chunk = order[start : start + batch_size]
-            batch = decoding_batch(
-                [prompts[i] for i in chunk], backbone.end, backbone.model.device, backbone.start is not None
-            )
-            output = backbone.model.generate(**batch, generation_config=config)
-            given = batch["input_ids"].shape[1] if backbone.start is None else 1  # what was given comes back first
-            found |= dict(zip(chunk, output[:, given:].tolist(), strict=True))
-            on_progress(len(found), len(order))
+        on_halved(in_parts(len(order), batch_size, take))
     return [found[i] for i in range(len(prompts))]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 
@@ -15,13 +16,29 @@ class DeltaError(ValueError):
     """What a trial left behind is missing or damaged."""
 
 
+class ArtifactsError(ValueError):
+    """No delta can be written there: every further trial would fail as well."""
+
+
 def keep_delta(artifacts: str, trial_id: str, blob: bytes) -> str:
-    """Write a delta below the artifact root (folder or fsspec URL); return its path there."""
+    """Write a delta below the artifact root (folder or fsspec URL); return its path there.
+
+    Raises: ArtifactsError if it cannot be written; then no part of it stays.
+    """
     name = f"deltas/{trial_id}.safetensors"
     fs, root = fsspec.core.url_to_fs(artifacts)
-    fs.makedirs(f"{root}/deltas", exist_ok=True)
-    fs.pipe_file(f"{root}/{name}.part", blob)
-    fs.mv(f"{root}/{name}.part", f"{root}/{name}")
+    part = f"{root}/{name}.part"
+    try:
+        fs.makedirs(f"{root}/deltas", exist_ok=True)
+        fs.pipe_file(part, blob)
+        fs.mv(part, f"{root}/{name}")
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            fs.rm_file(part)
+        raise ArtifactsError(
+            f"the delta of trial {trial_id} ({len(blob):,} bytes) cannot be written below {artifacts}: "
+            f"{error.strerror or error}. Free some space there or give another --artifacts; the same command goes on."
+        ) from error
     return name
 
 

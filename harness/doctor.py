@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from featherbench.harness.retention import disk_of_cache, disk_of_run, shown
 from featherbench.tasks.files import cache_folder
 
 NEEDED_DISK = 5 * 2**30
@@ -24,8 +26,8 @@ class Finding:
     mend: str = ""
 
 
-def examine() -> list[Finding]:
-    """Look at Python, torch, accelerator, memory, disk, cache and data folder."""
+def examine(run: Path | None = None) -> list[Finding]:
+    """Look at Python, torch, accelerator, memory, disk, cache and data folder, and at what a run's parts take."""
     import psutil
     import torch
     import transformers
@@ -56,6 +58,11 @@ def examine() -> list[Finding]:
             mend="free some space",
         )
     )
+    found.append(Finding(what="cache parts", ok=True, found=_sizes(disk_of_cache(cache))))
+    if run is not None:
+        there = run.is_dir()
+        taken = _sizes(disk_of_run(run)) if there else f"there is no folder {run}"
+        found.append(Finding(what="run parts", ok=there, found=taken, mend="give the --out folder of a run"))
     root = os.environ.get("FEATHERBENCH_DATA")
     found.append(
         Finding(
@@ -66,6 +73,10 @@ def examine() -> list[Finding]:
         )
     )
     return found
+
+
+def _sizes(parts: Mapping[str, int]) -> str:
+    return ", ".join(f"{part} {shown(taken)}" for part, taken in parts.items())
 
 
 def _accelerator(available: bool) -> Finding:

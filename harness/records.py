@@ -238,6 +238,16 @@ class Cost(Record):
     device: str
     pack: float = 1.0
     """Trials that shared a training step, mean over steps; `train_seconds` is this trial's share of them"""
+    micro_batch: int | None = None
+    """Pairs a forward pass at the end of training; None: the whole batch"""
+    halvings: int = 0
+    """How often memory ran out and the micro-batch was halved"""
+    evaluation_halvings: int = 0
+    """The same of the validation loss"""
+    decode_halvings: int = 0
+    """The same of decoding"""
+
+    later = frozenset({"micro_batch", "halvings", "evaluation_halvings", "decode_halvings"})
 
 
 class Result(Record):

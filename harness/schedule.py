@@ -19,6 +19,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from featherbench.harness.deltas import ArtifactsError
 from featherbench.harness.records import Result, Trial
 
 MAX_ATTEMPTS = 3
@@ -224,6 +225,7 @@ class Pool:
         spare = cpus - count * options["num_cpus"]
         self._score = ray.remote(num_cpus=1, max_retries=MAX_ATTEMPTS - 1)(_score) if spare > 0 else None
         self._scoring: dict[Any, Job] = {}
+        self._over: Exception | None = None  # what ends the sweep
         self._workers = [Seats(self._new_worker()) for _ in range(count)]
         self._gpus, self._began = count / per_gpu if gpus else 0.0, time.monotonic()
         if self.max_gpu_hours is not None and not gpus:
@@ -252,6 +254,7 @@ class Pool:
         """Run trials, beginning with `first`, until none is ready, none is running and none is awaited from others.
 
         Workers are given their next trials before the results are written, so that they never wait for a disk.
+        Raises: ArtifactsError where deltas cannot be written, once all that had been decoded is scored and kept.
         """
         import ray
 
@@ -268,11 +271,14 @@ class Pool:
                     driver.died(job, why)
                 return
             with driver.turn():
-                self._seat(driver)
+                if self._over is None:
+                    self._seat(driver)
                 kept = driver.keep(ended)
             trials = {job.trial.id: job.trial for job, _ in ended}
             for result in kept:
                 on_finished(trials[result.trial_id], result)
+            if self._over is not None and not self._scoring:
+                raise self._over
             # a failed trial keeps its checkpoints: run again, it goes on from them
             done = {result.trial_id for result in kept if result.status != "failed"}
             forgotten.extend(job.worker.forget.remote(job.trial.id) for job, _ in ended if job.trial.id in done)
@@ -326,6 +332,10 @@ class Pool:
                 ended += self._bury(seats, error, driver)
                 continue
             except RayTaskError as error:
+                if isinstance(error.cause, ArtifactsError):  # what has ended is kept first
+                    self._over = error.cause
+                    driver.died(seats.jobs.pop(reference), "delta not written")
+                    continue
                 result = _failed(seats.jobs[reference], f"{type(error).__name__}: {error}")
             job = seats.jobs.pop(reference)
             if self._score is not None and result.predictions:

@@ -164,5 +164,5 @@ def export_trial(kept: Store, trial_id: str, artifacts: str, destination: Path) 
     if not row["delta"]:
         return [record]
     delta = destination / "delta.safetensors"
-    delta.write_bytes(delta_bytes(artifacts, row["delta"]))
+    delta.write_bytes(delta_bytes(artifacts, row["delta"], row["delta_sha256"]))
     return [record, delta]

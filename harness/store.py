@@ -51,6 +51,14 @@ _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "lustre", "gp
 _NETWORK |= {"fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone"}
 """File systems that several machines mount: locks of SQLite do not hold there"""
 
+_MENDS = {
+    "full": "Free some space there.",
+    "locked": "Another process holds it: wait until it is done, or end it.",
+    "readonly": "Give --store or --out a place on a local disk that you may write to.",
+    "malformed": "The file is damaged; restore it from a copy, or give another --out and run again.",
+}
+"""Word of the database's message -> what to do"""
+
 Failure = Literal["oom", "nan", "error"]
 
 
@@ -110,8 +118,7 @@ class Store:
                 self._bring_up_to_date(path, found)
         except sa.exc.DBAPIError as error:
             raise StoreError(
-                f"the store {self.shown_url} cannot be opened for writing: {_reason(error)}. "
-                "Give --store or --out a place on a local disk that you may write to."
+                f"the store {self.shown_url} cannot be opened for writing: {_reason(error)}. {_MENDS['readonly']}"
             ) from error
 
     def _found_schema(self) -> int | None:
@@ -234,10 +241,13 @@ class Store:
         """Say in one line what the database has to complain about."""
         try:
             yield
-        except (sa.exc.OperationalError, sa.exc.InternalError) as error:
+        except (sa.exc.OperationalError, sa.exc.InternalError, sa.exc.DatabaseError) as error:
+            if isinstance(error, sa.exc.IntegrityError | sa.exc.ProgrammingError | sa.exc.DataError):
+                raise  # a mistake of ours
+            reason = _reason(error)
+            mend = next((mend for word, mend in _MENDS.items() if word in reason), "Mend that first.")
             raise StoreError(
-                f"the store {self.shown_url} cannot be used: {_reason(error)}. What is stored stays; when that is "
-                "mended, the same command goes on."
+                f"the store {self.shown_url}: {reason}. {mend} Nothing finished is lost; the same command goes on from here."
             ) from error
 
     def add_plan(self, plan_id: str, name: str, text: str, plan_cells_in_order: Sequence[Cell]) -> None:

@@ -22,6 +22,8 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from featherbench.tasks.files import note_use
+
 FORMAT = 1
 """Raise it when files of an earlier version must not be read"""
 
@@ -113,7 +115,10 @@ def _read(path: Path, num_texts: int) -> pa.LargeListArray | None:
         whole = ids.type == IDS and len(ids) == num_texts and _checksum(ids) == told
     except (OSError, pa.ArrowException, KeyError, TypeError):
         return None
-    return ids if whole else None
+    if not whole:
+        return None
+    note_use(path)
+    return ids
 
 
 def _write(path: Path, ids: pa.LargeListArray) -> bool:

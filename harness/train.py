@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from featherbench.harness.checkpoint import Training, load_checkpoint, save_checkpoint
 from featherbench.harness.cost import peak_bytes
@@ -94,10 +95,13 @@ class Run:
         self._began = self._saved = time.monotonic()
         self._grid = evaluation_steps(self.steps, self.settings.evaluations)
         self._finished = False
-        loaded = None
+        loaded: Training | None = None
+        damaged: list[str] = []
         if self.checkpoint and self._optimizer:
-            loaded = load_checkpoint(self.checkpoint, self.parameters, self._optimizer)
+            loaded, damaged = load_checkpoint(self.checkpoint, self.parameters, self._optimizer)
         self.state = Training() if loaded is None else loaded
+        if damaged:
+            self.state.notes["damaged checkpoints"] = f"{', '.join(damaged)}; went on from step {self.state.step}"
         if loaded:
             self._end_if_done()
 
@@ -165,8 +169,29 @@ class Run:
         self.on_progress(self.state.step, self.steps)
         if self.checkpoint and self._optimizer and time.monotonic() - self._saved >= self.checkpoint_seconds:
             seconds = self.state.earlier_seconds + time.monotonic() - self._began
-            save_checkpoint(self.checkpoint, self.state, self.parameters, self._optimizer, seconds)
+            try:
+                save_checkpoint(self.checkpoint, self.state, self.parameters, self._optimizer, seconds)
+            except (OSError, SafetensorError) as error:  # a full disk: the run goes on without this one
+                self.state.notes["unwritten checkpoint"] = f"of step {self.state.step}: {error}"
             self._saved = time.monotonic()
+
+    def at_once(self, evaluating: bool) -> int | None:
+        """Return how many pairs a forward pass takes now; None: the whole batch."""
+        whole = self.settings.batch_size
+        size, halvings = (
+            (whole, self.state.evaluation_halvings) if evaluating else (self.micro_batch, self.state.halvings)
+        )
+        return max(1, min(size or whole, whole) >> halvings) if halvings else size
+
+    def halve(self, evaluating: bool) -> bool:
+        """Memory ran out: take half as many pairs a pass from now on. False if it was one already."""
+        if (self.at_once(evaluating) or self.settings.batch_size) == 1:
+            return False
+        if evaluating:
+            self.state.evaluation_halvings += 1
+        else:
+            self.state.halvings += 1
+        return True
 
     def forget_gradients(self) -> None:
         """Drop all gradients."""
@@ -264,7 +289,8 @@ class Pack:
     def _together(self, work: Callable[[list[Run]], None], runs: list[Run]) -> None:
         """Do work for several runs at once; if that fails, with fewer at a time, so that only a culprit ends.
 
-        Out of memory: half of the runs go on at first, the others later; no run's batch changes.
+        Out of memory: half of the runs go on at first, the others later; a run that is alone goes on with half of its
+        micro-batch. No run's batch changes, and so no number beyond rounding.
         """
         if not runs:
             return
@@ -273,26 +299,35 @@ class Pack:
         except torch.AcceleratorError as error:  # the device is lost to this process
             for run in runs:
                 run.error = error
+            return
         except Exception as error:
             for run in runs:
                 run.forget_gradients()
-            if len(runs) == 1:
+            no_room = isinstance(error, torch.OutOfMemoryError)
+            if len(runs) == 1 and not (no_room and runs[0].halve(work == self._evaluate)):
                 runs[0].error = error
                 return
-            half = len(runs) // 2
-            if isinstance(error, torch.OutOfMemoryError):
-                torch.cuda.empty_cache()
-                self._growth.shrink(half)
-            self._together(work, runs[:half])
-            self._together(work, runs[half:])
+        else:
+            return
+        # after the handler: what the failed pass held lives as long as the error does
+        half = len(runs) // 2
+        if no_room:
+            torch.cuda.empty_cache()
+            self._growth.shrink(half)
+        for part in (runs[:half], runs[half:]):
+            self._together(work, part)
 
     def _prepare(self, run: Run) -> None:
         """Do the work that no step of a run changes."""
         _, batches = self._of([run])
         run.state.frozen_work = str(batches.constant)
-        batches.prepare(run.validation)
         started = time.monotonic()
-        batches.prepare(run.ahead())
+        try:
+            batches.prepare(run.validation)
+            started = time.monotonic()
+            batches.prepare(run.ahead())
+        except torch.OutOfMemoryError as error:  # what is not there is computed batch by batch
+            run.state.notes["frozen work"] = f"not computed ahead, out of memory: {error}"
         run.state.seconds += time.monotonic() - started
 
     def _of(self, runs: list[Run]) -> tuple[Tuned, Batches]:
@@ -304,7 +339,7 @@ class Pack:
 
     def _evaluate(self, runs: list[Run]) -> None:
         tuned, batches = self._of(runs)
-        size = runs[0].settings.batch_size
+        size = min(run.at_once(evaluating=True) or run.settings.batch_size for run in runs)
         losses = validation_losses(tuned, [run.validation for run in runs], batches, runs[0].precision, size)
         for run, loss in zip(runs, losses, strict=True):
             run.evaluated(loss)
@@ -316,7 +351,9 @@ class Pack:
         targets = [sum(len(target) for _, target in batch) for batch in batches]
         divisors = torch.tensor(targets, device=device)
         losses = [0.0] * len(runs)
-        for parts in zip(*(parts_of(batch, runs[0].micro_batch) for batch in batches), strict=True):
+        sizes = [size for run in runs if (size := run.at_once(evaluating=False))]
+        micro_batch = min(sizes, default=None)
+        for parts in zip(*(parts_of(batch, micro_batch) for batch in batches), strict=True):
             with computing_in(runs[0].precision, device.type):
                 sums, _ = tuned(make_batch(_rows(parts)))
             (sums / divisors).sum().backward()

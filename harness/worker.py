@@ -26,7 +26,7 @@ from featherbench.harness import backbones, data
 from featherbench.harness.cost import decode_flops, keys_in_front, peak_bytes, reset_peak, train_flops
 from featherbench.harness.counts import count
 from featherbench.harness.decode import DecodingEngine, Request, Together
-from featherbench.harness.deltas import DeltaError, delta_bytes, keep_delta
+from featherbench.harness.deltas import ArtifactsError, DeltaError, delta_bytes, keep_delta
 from featherbench.harness.frozen import Cache
 from featherbench.harness.records import Cost, Result, Trial
 from featherbench.harness.score import scored
@@ -177,6 +177,8 @@ def run_trial(
 ) -> Result:
     """Train, decode and score one trial. Whatever goes wrong becomes a result with status failed and its cause.
 
+    But where no delta can be written, no trial can end well: that is raised (ArtifactsError), and ends the sweep.
+
     Without scores, `harness.score.scored` adds them, here or in another process.
     """
     try:
@@ -186,6 +188,8 @@ def run_trial(
         _unload()
         torch.cuda.empty_cache()
         return Result(trial_id=trial.id, status="failed", cause=f"out of memory: {error}", provenance=provenance())
+    except ArtifactsError:
+        raise
     except torch.AcceleratorError:
         raise  # the device is unusable for this process; the pool replaces the worker and runs the trial again
     except Exception as error:
@@ -275,6 +279,10 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         train_peak_bytes=train_peak if alone else 0,
         decode_peak_bytes=decode_peak if alone else 0,
         pack=training.shared / training.step if training.step else 1.0,
+        micro_batch=run.at_once(evaluating=False),
+        halvings=training.halvings,
+        evaluation_halvings=training.evaluation_halvings,
+        decode_halvings=request.halvings,
         device=_device_name(device),
     )
     trained = {source for source, _ in train_texts}
@@ -292,6 +300,7 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         provenance={
             **provenance(),
             "frozen_work": training.frozen_work,
+            "notes": training.notes,
             "also_trained_on": {split: len(sources & trained) for split, sources in inputs.items()},
             "seen_in_pretraining": backbones.pretraining(trial.backbone).get("seen_tasks", {}).get(trial.task),
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import hashlib
@@ -9,14 +10,17 @@ import io
 import json
 import os
 import re
+import time
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from featherbench.tasks.base import File
 
 PACKAGED = Path(__file__).parent / "data"
+DAY = 86400.0
+"""Seconds"""
 TABLES = (".jsonl", ".csv", ".parquet")
 """Endings of local files that may stand for a split of a `datasets` data set; the first two also with .gz"""
 
@@ -33,6 +37,13 @@ class DataError(ValueError):
 def cache_folder() -> Path:
     """Return where downloads and conversions are kept: FEATHERBENCH_CACHE, else ~/.cache/featherbench."""
     return Path(os.environ.get("FEATHERBENCH_CACHE", "~/.cache/featherbench")).expanduser()
+
+
+def note_use(path: Path) -> None:
+    """Keep, to the day, when a file of the cache was used last: `featherbench gc` removes what was not for many days."""
+    with contextlib.suppress(OSError):  # a cache that others prepared
+        if time.time() - path.stat().st_mtime > DAY:
+            os.utime(path)
 
 
 def read_checked(file: File) -> bytes:
@@ -54,6 +65,7 @@ def read_checked(file: File) -> bytes:
         raise DataError(f"{file.path} is missing{where}.{expected}{source}")
     if path is None:
         path = _from_hub(file) if file.hub else _download(file)
+        note_use(path)
     try:
         content = path.read_bytes()
         content = gzip.decompress(content) if path.suffix == ".gz" else content
@@ -119,6 +131,26 @@ def _as_lines(path: Path, content: bytes) -> bytes:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
+def ask_hub(kind: Literal["model", "dataset"], name: str) -> None:
+    """Ask the hub about a repository before anything is fetched from it: its own library may wait for ever.
+
+    It has HF_HUB_ETAG_TIMEOUT seconds (10 by default) to connect, and as many to answer.
+    Raises: whatever keeps it from answering; ConnectionError if HF_HUB_OFFLINE is set.
+    """
+    from huggingface_hub import HfApi, constants
+
+    api, seconds = HfApi(), float(constants.HF_HUB_ETAG_TIMEOUT)
+    (api.model_info if kind == "model" else api.dataset_info)(name, timeout=seconds)
+
+
+def hub_trouble(error: Exception) -> str:
+    """Return in a line what kept the hub from answering, and who was asked."""
+    from huggingface_hub import constants
+
+    said = " ".join(str(error).split())[:300]
+    return f"{constants.ENDPOINT}: {type(error).__name__}{f': {said}' if said else ''}"
+
+
 def hub_file(name: str, split: str) -> File:
     """Return the file of a split of any data set of the hub; no local file goes before it but its copy in the cache."""
     return File(path=str(_hub_copy(name, split).absolute()), sha256=None, hub=f"{name}:{split}")
@@ -141,14 +173,17 @@ def _from_hub(file: File) -> Path:
     if path.exists():
         return path
     import datasets
+    from huggingface_hub import constants
 
     try:
+        if not constants.HF_HUB_OFFLINE:  # else what `datasets` has kept is taken
+            ask_hub("dataset", name)
         content = _lines(datasets.load_dataset(name, split=split))
     except Exception as error:  # no network, no such data set, a data set that is a script: each has its own
-        reason = " ".join(str(error).split())[:300]
         raise DataError(
-            f"cannot get {name} ({split}) from the hub: {reason}. Where there is no network, put the split at "
-            f"<folder>/{file.path} ({', '.join(TABLES)}) and set FEATHERBENCH_DATA=<folder>."
+            f"cannot get {name} ({split}) from the hub, {hub_trouble(error)}. Where there is no network, put the split at "
+            f"<folder>/{file.path} ({', '.join(TABLES)}) and set FEATHERBENCH_DATA=<folder>; or fetch it where there is "
+            "one with `featherbench prepare` and the same FEATHERBENCH_CACHE."
         ) from error
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(f".{os.getpid()}")

@@ -38,6 +38,7 @@ COMMANDS = [
     "generate",
     "report",
     "export",
+    "gc",
     "cp",
     "test",
 ]

@@ -621,7 +621,10 @@ def test_a_store_on_a_network_file_system_is_refused(tmp_path: Path, monkeypatch
 def test_a_locked_store_is_told_in_one_line(sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "WAIT_SECONDS", 0.2)
     store, other = Store(sqlite), Store(sqlite)
-    with other.transaction(), pytest.raises(StoreError, match="database is locked.*the same command goes on"):
+    with (
+        other.transaction(),
+        pytest.raises(StoreError, match="database is locked. Another process.*the same command goes on"),
+    ):
         store.join()
 
 
@@ -629,5 +632,5 @@ def test_a_database_that_is_gone_is_told_in_one_line(postgresql: str) -> None:
     store = Store(postgresql)
     with sa.create_engine(postgresql.rsplit("/", 1)[0] + "/postgres", isolation_level="AUTOCOMMIT").connect() as db:
         db.execute(sa.text(f"DROP DATABASE {postgresql.rsplit('/', 1)[1]} WITH (FORCE)"))
-    with pytest.raises(StoreError, match="cannot be used: .*does not exist.*the same command goes on"):
+    with pytest.raises(StoreError, match="does not exist.*the same command goes on"):
         store.finished()
