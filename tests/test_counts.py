@@ -177,7 +177,8 @@ def test_a_solved_size_keeps_the_rest_of_the_configuration(medium: Anatomy) -> N
 
 
 def test_a_method_without_a_size_says_what_it_stores(medium: Anatomy) -> None:
-    with pytest.raises(BudgetError, match="ft_top2 has no size to solve for; it always stores 7.1.*% of the backbone"):
+    said = "ft_top2 has no size to solve for, so it takes no budget; it always stores 7.1.*% of the backbone"
+    with pytest.raises(BudgetError, match=said):
         solve(METHODS["ft_top2"], METHODS["ft_top2"].config(), medium, 0.01)
 
 
