@@ -181,10 +181,18 @@ def fingerprint(name: str) -> str:
     return kept["sha256"] if kept.get("format") == FINGERPRINT else _content_sha256(folder)
 
 
+PICKLED = ("bin", "pt", "pth", "h5", "msgpack")
+"""Endings of other weight formats"""
+
+
 def _check_weights(folder: Path) -> None:
     """Raise BackboneError unless all that would be loaded is safetensors in this folder: other formats can run code."""
     if not list(folder.glob("*.safetensors")):
-        raise BackboneError(f"{folder} holds no *.safetensors; other weight formats are not loaded.")
+        found = sorted(path.name for kind in PICKLED for path in folder.glob(f"*.{kind}"))
+        raise BackboneError(
+            f"{folder} holds no *.safetensors{f' but {found[0]}' if found else ''}; other weight formats are not loaded, "
+            "since some can run code. Save the model again by transformers' save_pretrained, and give its folder."
+        )
     index = folder / "model.safetensors.index.json"
     parts = set(json.loads(index.read_text()).get("weight_map", {}).values()) if index.exists() else set()
     for part in sorted(map(str, parts)):

@@ -715,6 +715,26 @@ def _show_overview(found: Overview) -> None:
 
 
 @app.command()
+def log(
+    trial: Annotated[str, typer.Argument(help="Trial id, or its beginning")],
+    store: StoreUrl = None,
+    out: Out = None,
+) -> None:
+    """Show what the worker of a trial said: stages, warnings and errors, and how each attempt ended.
+
+    Example:  featherbench log 3f2a --out runs/quickstart
+    """
+    from featherbench.harness.status import log_of
+    from featherbench.harness.store import sqlite_path
+
+    with mended_errors():
+        kept = _store_to_read(store, out)
+        path = sqlite_path(kept.url)
+        for line in log_of(kept, trial, out or (path.parent if path else None)):
+            say(line)
+
+
+@app.command()
 def upgrade(store: StoreUrl = None, out: Out = None) -> None:
     """Bring an older store up to date; of a file, a copy of the old one stays beside it.
 

@@ -75,7 +75,7 @@ def _add_trials(db: sa.Connection, into: Store, source: Store) -> Merged:
     both = [row["id"] for row in theirs if row["status"] is not None and ours.get(row["id"]) is not None]
     taken = {row["id"] for row in theirs if row["id"] not in ours} | {row["id"] for row in mended}
     _add_attempts(db, source, taken)
-    for table in (tables.curves, tables.predictions, tables.scores):
+    for table in (tables.curves, tables.predictions, tables.scores, tables.logs):
         add_rows(db, table, _of(source, table, taken))
     looks = [{k: v for k, v in row.items() if k != "id"} for row in _of(source, tables.looks, taken)]
     if looks:

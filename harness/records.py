@@ -266,6 +266,8 @@ class Result(Record):
     """Path of the delta below the artifact root"""
     delta_sha256: str | None = None
     provenance: dict[str, Any] = {}
+    log: str = ""
+    """What the worker said meanwhile"""
 
     @field_validator("cause")
     @classmethod

@@ -27,7 +27,7 @@ LEFT_BEHIND_DAYS = 1.0
 """What a killed process was writing goes after a day: until then it may still be written"""
 
 TRIAL_ID = re.compile(r"[0-9a-f]{12}")
-RUN_PARTS = ("store", "deltas", "checkpoints", "frozen", "report")
+RUN_PARTS = ("store", "deltas", "checkpoints", "frozen", "logs", "report")
 CACHE_PARTS = {"backbones": ("backbones",), "data": ("downloads", "hub", "data"), "tokenised": ("tokenised",)}
 
 

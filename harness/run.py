@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from featherbench.harness.plan import Plan, place_of
 from featherbench.harness.records import Phase, Place, Result, Trial, content_hash
 from featherbench.harness.schedule import POLL_SECONDS, Job, Pool
 from featherbench.harness.search import Search
-from featherbench.harness.store import LEASE_SECONDS, LeaseLost, Store
+from featherbench.harness.store import LEASE_SECONDS, LeaseLost, Store, StoreError
 from featherbench.methods import METHODS
 from featherbench.tasks import TASKS
 
@@ -90,8 +90,9 @@ class Sweep:
     def __enter__(self) -> Sweep:
         return self
 
-    def __exit__(self, *_: Any) -> None:
-        self.store.leave()
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        with suppress(StoreError) if kind else nullcontext():  # a store that just failed may fail again
+            self.store.leave()
 
     def _keep_items(self, trial: Trial) -> None:
         """Keep the evaluated items in the store, so that reports need no data files."""

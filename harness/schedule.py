@@ -114,19 +114,24 @@ def _worker_class() -> Any:
         def run(self, text: str, scored: bool) -> str:
             import torch
 
+            from featherbench.harness.trial_log import trial_log
             from featherbench.harness.worker import run_trial
 
             trial = Trial.model_validate_json(text)
 
             def note(stage: str, done: int, total: int) -> None:
                 self._at[trial.id] = (stage, done, total)
+                log.stage(stage, done, total)
 
-            try:
-                result = run_trial(trial, self._engine, note, scored)
-            except torch.AcceleratorError:
-                os._exit(1)  # after such an error every further call on the device fails
+            with trial_log(self._engine.scratch, trial.id) as log:
+                try:
+                    result = run_trial(trial, self._engine, note, scored)
+                except torch.AcceleratorError as error:
+                    log.say(f"the device is lost: {error}")
+                    os._exit(1)  # after such an error every further call on the device fails
+                log.say(f"{result.status} {result.cause or ''}".rstrip())
             self._at.pop(trial.id, None)
-            return result.model_dump_json()
+            return result.model_copy(update={"log": log.text}).model_dump_json()
 
         def forget(self, trial_id: str) -> None:
             """Remove what an interrupted trial would go on from: its result is kept."""

@@ -14,6 +14,7 @@ from featherbench.harness.deltas import delta_bytes
 from featherbench.harness.records import Cell, Prediction, ScoreValue, Trial
 from featherbench.harness.score import score
 from featherbench.harness.store import Store, StoreError
+from featherbench.harness.trial_log import log_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,3 +167,21 @@ def export_trial(kept: Store, trial_id: str, artifacts: str, destination: Path) 
     delta = destination / "delta.safetensors"
     delta.write_bytes(delta_bytes(artifacts, row["delta"], row["delta_sha256"]))
     return [record, delta]
+
+
+def log_of(kept: Store, trial_id: str, scratch: Path | None) -> list[str]:
+    """Return the lines of a trial's log: its attempts, then what its worker said.
+
+    The store has the log of the attempt that counted; of one that runs or died, the run's folder has it, where that
+    attempt ran on this machine.
+    """
+    row = kept.trial(trial_id)
+    tried = sa.select(tables.attempts).where(tables.attempts.c.trial == row["id"]).order_by(tables.attempts.c.number)
+    lines = [f"{a['started']} attempt {a['number']}: {a['outcome'] or 'no end'}" for a in kept.rows(tried)]
+    found = kept.rows(sa.select(tables.logs.c.text).where(tables.logs.c.trial == row["id"]))
+    path = log_file(str(scratch), row["id"]) if scratch else None
+    if path is not None and path.is_file():
+        lines += path.read_text(encoding="utf-8").splitlines()
+    elif found:
+        lines += found[0]["text"].splitlines()
+    return lines

@@ -28,6 +28,7 @@ from featherbench.harness.tables import (
     index_lists,
     items,
     leases,
+    logs,
     looks,
     metadata,
     places,
@@ -375,6 +376,8 @@ class Store:
             for table, rows in ((curves, result.curve), (predictions, result.predictions)):
                 add_rows(db, table, [{"trial": result.trial_id, **row.model_dump()} for row in rows])
             add_rows(db, scores, _score_rows(result.trial_id, result.scores))
+            if result.log:
+                add_rows(db, logs, [{"trial": result.trial_id, "text": result.log}])
             spec = db.scalars(sa.select(trials.c.spec).where(trials.c.id == result.trial_id)).one()
             if result.predictions and spec["evaluate"]["split"] == "test":
                 db.execute(
@@ -401,7 +404,7 @@ class Store:
         }
         with self.transaction() as db:
             found = db.scalars(sa.select(trials.c.id).where(kinds[kind] & trials.c.id.in_(again))).all()
-            for table in (curves, predictions, scores):
+            for table in (curves, predictions, scores, logs):
                 db.execute(table.delete().where(table.c.trial.in_(found)))
             nothing = {"status": None, "cause": None, "finished": None}
             db.execute(trials.update().where(trials.c.id.in_(found)).values(**nothing))

@@ -127,6 +127,12 @@ predictions = sa.Table(
     sa.Column("text", Text),
     sa.Column("truncated", sa.Boolean),
 )
+logs = sa.Table(
+    "logs",
+    metadata,
+    sa.Column("trial", sa.String, sa.ForeignKey("trials.id"), primary_key=True),
+    sa.Column("text", Text),
+)
 items = sa.Table(
     "items",
     metadata,
@@ -170,9 +176,9 @@ looks = sa.Table(
 
 
 def _to_2(op: Operations) -> None:
-    """Several drivers on one store: who they are, and what each of them works on."""
+    """Several drivers on one store: who they are, and what each of them works on; logs of trials."""
     op.add_column("attempts", sa.Column("driver", sa.String, nullable=True))
-    for table in (drivers, leases):
+    for table in (drivers, leases, logs):
         table.create(op.get_bind())
 
 

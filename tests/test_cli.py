@@ -30,6 +30,7 @@ COMMANDS = [
     "plan",
     "run",
     "status",
+    "log",
     "retry",
     "upgrade",
     "merge",
@@ -252,6 +253,7 @@ def test_cp_into_a_folder_that_is_not_there_is_refused() -> None:
 
 READERS = {
     "status": ("status",),
+    "log": ("log", "3f2a"),
     "score": ("score", "all"),
     "generate": ("generate", "3f2a", "name : Aromi"),
     "report": ("report",),

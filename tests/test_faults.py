@@ -22,8 +22,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from featherbench.harness import backbones, checkpoint, schedule
-from featherbench.harness import store as tables
+from featherbench.harness import backbones, checkpoint, schedule, store
 from featherbench.harness.cli import ENVIRONMENT, app
 from featherbench.harness.decode import DecodingEngine, decode_together
 from featherbench.harness.deltas import ArtifactsError, DeltaError, delta_bytes, keep_delta
@@ -31,8 +30,9 @@ from featherbench.harness.halving import in_parts
 from featherbench.harness.plan import expand
 from featherbench.harness.records import DecodingSettings, Settings
 from featherbench.harness.run import Sweep, run_plan
-from featherbench.harness.schedule import Hooks
+from featherbench.harness.schedule import Driver, Job
 from featherbench.harness.store import Store
+from featherbench.harness.tables import drivers
 from featherbench.harness.text import Encoder
 from featherbench.harness.train import Pack, Run
 from featherbench.harness.tuned import Tuned, new_slot
@@ -422,10 +422,16 @@ class Inline:
     def __exit__(self, *_: Any) -> None:
         pass
 
-    def run(self, hooks: Hooks) -> None:
-        while (job := hooks.next_job(None)) is not None:
-            hooks.keep([job], [])
-            hooks.keep([], [(job, self.run_trial(job.trial, self._engine))])
+    def run(self, driver: Driver, job: Job | None, on_finished: Callable[..., None], on_progress: Any) -> None:
+        while job is not None:
+            result = self.run_trial(job.trial, self._engine)
+            with driver.turn():
+                driver.keep([(job, result)])
+            on_finished(job.trial, result)
+            with driver.turn():
+                job = driver.next_job()
+
+    stopped = ""
 
 
 @pytest.fixture
@@ -464,6 +470,8 @@ def test_a_full_disk_for_the_store_ends_the_run_in_a_line_and_the_same_command_g
     (folder / "filler").unlink()
     kept = Store(f"sqlite:///{folder}/store.sqlite")
     assert list(kept.finished()) == ran[:1], "what was finished is there"
+    with kept.transaction() as db:  # in earnest that driver's process has ended
+        db.execute(drivers.delete())
     again = CliRunner().invoke(app, list(line))
     assert again.exit_code == 0, again.output
     assert ran[2:] == ran[1:2] + ran[3:], "the one that was lost runs again, the finished one does not"
@@ -473,13 +481,7 @@ def test_a_full_disk_for_the_store_ends_the_run_in_a_line_and_the_same_command_g
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that waits a tenth of a second for a lock, not half a minute."""
-    plain = tables._configure_sqlite
-
-    def configure(connection: Any, record: Any) -> None:
-        plain(connection, record)
-        connection.execute("PRAGMA busy_timeout=100")
-
-    monkeypatch.setattr(tables, "_configure_sqlite", configure)
+    monkeypatch.setattr(store, "WAIT_SECONDS", 0.1)
 
 
 @pytest.mark.usefixtures("impatient", "inline")
@@ -549,9 +551,9 @@ def test_diverged_trials_are_spent_and_the_final_phase_comes(tiny_llama: str, tm
     sweep = Sweep(plan=plan, store=kept)
     engine = Engine(artifacts=str(tmp_path), scratch=str(tmp_path))
     pool: Any = lambda: Inline(engine=engine)  # noqa: E731
-    assert run_plan(sweep, pool) == 1 + 2 + 2
+    assert run_plan(sweep, pool)[0] == 1 + 2 + 2
     assert sorted(kept.finished().values()) == ["diverged"] * 4 + ["ok"], "the untuned one is ok"
-    assert run_plan(Sweep(plan=plan, store=kept), pool) == 0, "no other configuration is drawn in their place"
+    assert run_plan(Sweep(plan=plan, store=kept), pool)[0] == 0, "no other configuration is drawn in their place"
 
 
 # --- the hub ----------------------------------------------------------------------------------------------------------

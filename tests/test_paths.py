@@ -94,7 +94,8 @@ def stored(root: Path, cell: CellPlan, **changes: Any) -> Trial:
     kept, trial = Store(f"sqlite:///{root}/store.sqlite"), cell.trial("final", 0, {})
     kept.add_plan("p", "mine", "", [cell.cell])
     kept.add_place(place_of(cell, "final", 0), trial)
-    kept.record(TrialResult(trial_id=trial.id, status="ok", delta="deltas/x.safetensors", delta_sha256="0"), 1)
+    done = TrialResult(trial_id=trial.id, status="ok", delta="deltas/x.safetensors", delta_sha256="0")
+    assert kept.record(done, kept.begin_attempt(trial.id) or 0)
     if changes:
         with kept.transaction() as db:
             db.execute(tables.trials.update().values(**changes))

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from featherbench.harness import store as tables
-from featherbench.harness.cli import ENVIRONMENT, _only_driver, app
+from featherbench.harness.cli import ENVIRONMENT, app
 from featherbench.harness.doctor import examine
 from featherbench.harness.retention import disk_of_run, size_of
 from featherbench.harness.store import Store
@@ -107,7 +107,7 @@ def test_it_removes_what_no_trial_needs_and_nothing_else(run_folder: Path, cache
 def test_a_dry_run_tells_the_same_and_removes_nothing(run_folder: Path, cache: Path) -> None:
     before = everything(run_folder) | everything(cache)
     told = call("--out", str(run_folder), "--dry-run", "--json")
-    assert everything(run_folder) - {"driver.lock"} | everything(cache) == before
+    assert everything(run_folder) | everything(cache) == before
     done = call("--out", str(run_folder), "--json")
     assert told == {**done, "dry_run": True} and done["removed"]
 
@@ -160,10 +160,11 @@ def refused(*arguments: str) -> str:
 
 def test_it_refuses_while_a_run_works_there(run_folder: Path, cache: Path) -> None:
     before = everything(run_folder) | everything(cache)
-    lock = _only_driver(run_folder)
-    assert "another `featherbench run` works in" in refused("--out", str(run_folder))
-    assert everything(run_folder) - {"driver.lock"} | everything(cache) == before
-    lock.release()
+    driver = Store(f"sqlite:///{run_folder / 'store.sqlite'}")
+    driver.join()
+    assert "a run works on" in refused("--out", str(run_folder))
+    assert everything(run_folder) | everything(cache) == before
+    driver.close()
     assert call("--out", str(run_folder), "--json")["removed"]
 
 
@@ -172,7 +173,7 @@ def test_the_store_of_another_run_removes_nothing(run_folder: Path, cache: Path,
     Store(f"sqlite:///{tmp_path / 'other.sqlite'}")
     said = refused("--out", str(run_folder), "--store", f"sqlite:///{tmp_path / 'other.sqlite'}")
     assert "other.sqlite knows none of the 5 trials that lie in" in said and "Give the --store of this run" in said
-    assert everything(run_folder) - {"driver.lock"} == before
+    assert everything(run_folder) == before
 
 
 def test_a_folder_without_a_store_is_refused(tmp_path: Path, cache: Path) -> None:
@@ -194,7 +195,7 @@ def test_the_doctor_tells_what_the_parts_take(run_folder: Path, cache: Path) -> 
     found = {finding.what: finding for finding in examine(run_folder)}
     assert found["cache parts"].found == "backbones 4.0 KiB, data 500 B, tokenised 1.1 KiB"
     parts = disk_of_run(run_folder)
-    assert parts == {"store": parts["store"], "deltas": 114, "checkpoints": 509, "frozen": 503, "report": 70}
+    assert parts == {"store": parts["store"], "deltas": 114, "checkpoints": 509, "frozen": 503, "logs": 0, "report": 70}
     assert found["run parts"].ok and "checkpoints 509 B, frozen 503 B, report 70 B" in found["run parts"].found
     assert not {f.what: f for f in examine(run_folder / "absent")}["run parts"].ok
     assert "run parts" not in {finding.what for finding in examine()}

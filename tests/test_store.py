@@ -32,7 +32,7 @@ from featherbench.harness.records import (
     content_hash,
 )
 from featherbench.harness.score import score
-from featherbench.harness.status import kept_predictions
+from featherbench.harness.status import kept_predictions, log_of
 from featherbench.harness.store import LeaseLost, Store, StoreError, sqlite_path
 from featherbench.harness.tables import SCHEMA
 from featherbench.tasks import TASKS
@@ -108,6 +108,7 @@ def result(of: Trial, **changes: Any) -> Result:
         "delta": "deltas/x.safetensors",
         "delta_sha256": "00",
         "provenance": {"packages": {"torch": "2"}, "git_dirty": None},
+        "log": "training 0/100\nok",
     }
     return Result(**content | changes)
 
@@ -190,6 +191,7 @@ def test_a_result_comes_back_as_it_was(store: Store) -> None:
     curve = store.rows(sa.select(tables.curves.c["step", "name", "value"]))
     assert {CurvePoint(**point) for point in curve} == set(wanted.curve)
     assert kept_scores(store, one) == wanted.scores
+    assert log_of(store, one.id, None)[1:] == wanted.log.splitlines()
 
 
 def test_the_score_of_a_trial_is_the_one_over_all_items(store: Store) -> None:
@@ -426,7 +428,7 @@ def test_another_layout_needs_another_schema_number() -> None:
     layout = content_hash(
         {name: {c.name: str(c.type) for c in t.columns} for name, t in tables.metadata.tables.items()}
     )
-    assert (SCHEMA, layout) == (2, "7a03e797357a")
+    assert (SCHEMA, layout) == (2, "fc6777905cce")
 
 
 def test_a_store_of_another_schema_is_refused(url: str) -> None:
@@ -455,6 +457,7 @@ def as_of_schema_1(url: str, *finished: Trial) -> None:
         finish(store, result(one))
     with store.transaction() as db:
         for statement in (
+            "DROP TABLE logs",
             "DROP TABLE leases",
             "DROP TABLE drivers",
             "ALTER TABLE attempts DROP COLUMN driver",

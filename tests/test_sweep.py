@@ -22,6 +22,7 @@ from featherbench.harness.decode import decode
 from featherbench.harness.plan import expand
 from featherbench.harness.run import Sweep, run_plan
 from featherbench.harness.schedule import MAX_ATTEMPTS, ClusterError, Pool
+from featherbench.harness.status import log_of
 from featherbench.harness.store import Store
 from featherbench.harness.worker import Engine, run_trial
 
@@ -102,6 +103,11 @@ def test_one_command_gives_a_store_and_a_report(calm: tuple[Path, Path, dict[str
     assert all(row["reason"] == "final" for row in kept.rows(sa.select(tables.looks)))
     assert len(kept.rows(sa.select(tables.looks))) == 7, "the test split is looked at in the final phase only"
     assert not list(out.glob("checkpoints/*")), "checkpoints of finished trials are removed"
+    texts = [row["text"] for row in kept.rows(sa.select(tables.logs))]
+    assert len(texts) == 13 and all("loading 0/1" in text and "decoding" in text for text in texts)
+    trial = kept.rows(sa.select(tables.trials.c.id))[0]["id"]
+    assert log_of(kept, trial, out)[0].endswith(("attempt 1: ok", "attempt 1: diverged"))
+    assert log_of(kept, trial, out)[1:] == log_of(kept, trial, None)[1:], "the file and the store tell the same"
 
 
 def test_running_a_finished_plan_again_trains_nothing(calm: tuple[Path, Path, dict[str, Any]]) -> None:
