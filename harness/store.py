@@ -54,6 +54,7 @@ _NETWORK |= {"fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.gcsfuse", "fuse.r
 
 _MENDS = {
     "full": "Free some space there.",
+    "No space left": "Free some space there.",
     "locked": "Another process holds it: wait until it is done, or end it.",
     "readonly": "Give --store or --out a place on a local disk that you may write to.",
     "malformed": "The file is damaged; restore it from a copy, or give another --out and run again.",
