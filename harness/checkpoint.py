@@ -6,10 +6,9 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -38,28 +37,46 @@ class Training:
     frozen_work: str = ""
     """What was computed once for all steps, or why nothing was"""
 
+    def to_json(self) -> str:
+        """Return what a run that goes on needs, its tensors apart."""
+        kept = {name: getattr(self, name) for name in _KEPT}
+        return json.dumps({**kept, "curve": [point.model_dump() for point in self.curve]})
+
+    @staticmethod
+    def from_json(text: str) -> Training:
+        """Read what `to_json` wrote."""
+        numbers = json.loads(text)
+        return Training(**{**numbers, "curve": [CurvePoint(**point) for point in numbers["curve"]]})
+
+
+_KEPT = ("step", "best_step", "best_loss", "tokens", "seconds", "shared", "earlier_seconds")
+
+
+Optimizer = Mapping[str, Mapping[str, Tensor]]
+"""AdamW's state by the name of the parameter: exp_avg, exp_avg_sq, step"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What a checkpoint holds, on the CPU."""
+
+    training: Training
+    parameters: Mapping[str, Tensor]
+    optimizer: Optimizer
+
 
 def save_checkpoint(
-    folder: Path, state: Training, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, seconds: float
+    folder: Path, state: Training, parameters: Mapping[str, Tensor], optimizer: Optimizer, seconds: float
 ) -> None:
     """Write a checkpoint under its step's name, then point `latest` at it in one atomic step."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"parameter.{k}": p.detach() for k, p in parameters.items()}
     tensors |= {f"best.{k}": t for k, t in state.best.items()}
-    for name, parameter in parameters.items():
-        tensors |= {f"optimizer.{name}.{key}": t for key, t in optimizer.state[parameter].items()}
-    numbers = {
-        "step": state.step,
-        "curve": [point.model_dump() for point in state.curve],
-        "best_step": state.best_step,
-        "best_loss": state.best_loss,
-        "tokens": state.tokens,
-        "seconds": state.seconds,
-        "shared": state.shared,
-        "earlier_seconds": seconds,
-    }
+    for name, moments in optimizer.items():
+        tensors |= {f"optimizer.{name}.{key}": t for key, t in moments.items()}
     path = folder / f"step{state.step}.safetensors"
-    save_file({k: t.cpu().contiguous() for k, t in tensors.items()}, path, {"state": json.dumps(numbers)})
+    about = replace(state, earlier_seconds=seconds).to_json()
+    save_file({k: t.cpu().contiguous() for k, t in tensors.items()}, path, {"state": about})
     _sync(path)
     pointer = folder / "latest.tmp"
     pointer.write_text(path.name)
@@ -76,35 +93,25 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def load_checkpoint(
-    folder: Path, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
-) -> Training | None:
-    """Return the state of the last checkpoint and put weights and optimiser where they were.
-
-    None if there is none, or it cannot be read: then the trial starts afresh.
-    """
+def load_checkpoint(folder: Path) -> Checkpoint | None:
+    """Return the last checkpoint of a folder. None if there is none, or it cannot be read: then the trial starts afresh."""
     if not (folder / "latest").exists():
         return None
     path = folder / (folder / "latest").read_text()
     try:
         tensors = load_file(path)
         with safe_open(path, "pt") as file:
-            numbers = json.loads(file.metadata()["state"])
+            training = Training.from_json(file.metadata()["state"])
     except (OSError, SafetensorError, ValueError):
         return None
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(tensors[f"parameter.{name}"])
-            start = f"optimizer.{name}."
-            optimizer.state[parameter] = {
-                key.removeprefix(start): (t if key.endswith(".step") else t.to(parameter.device))
-                for key, t in tensors.items()
-                if key.startswith(start)
-            }
-    best = {
-        k.removeprefix("best."): t.to(parameters[k.removeprefix("best.")].device)
-        for k, t in tensors.items()
-        if k.startswith("best.")
-    }
-    curve = [CurvePoint(**point) for point in numbers.pop("curve")]
-    return Training(**numbers, curve=curve, best=best)
+    parts: dict[str, dict[str, Tensor]] = {"parameter": {}, "best": {}, "optimizer": {}}
+    for key, tensor in tensors.items():
+        part, name = key.split(".", 1)
+        parts[part][name] = tensor
+    optimizer: dict[str, dict[str, Tensor]] = {name: {} for name in parts["parameter"]}
+    for key, tensor in parts["optimizer"].items():
+        name, moment = key.rsplit(".", 1)
+        optimizer[name][moment] = tensor
+    return Checkpoint(
+        training=replace(training, best=parts["best"]), parameters=parts["parameter"], optimizer=optimizer
+    )
