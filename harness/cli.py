@@ -458,7 +458,15 @@ def run(
         if retry_failed:
             kept.forget_failed(expanded.id)
         sweep = Sweep(plan=expanded, store=kept)
-        engine = Engine(artifacts=artifacts or str(folder), scratch=str(folder), micro_batch=micro_batch, slots=slots)
+        from featherbench.harness.zero import zero_for
+
+        engine = Engine(
+            artifacts=artifacts or str(folder),
+            scratch=str(folder),
+            micro_batch=micro_batch,
+            slots=slots,
+            zero=zero_for(expanded),
+        )
         with Board(sweep, quiet=as_json) as board:
             ran = run_plan(
                 sweep,

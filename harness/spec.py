@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from featherbench.harness.records import PROTOCOL, Precision, Record, Settings, SizeUnit, WordsAs
 
@@ -116,6 +125,32 @@ def _size(value: Any) -> Any:
     )
 
 
+class EngineSpec(BaseModel):
+    """How trials are trained: each on one worker, or spread over several by DeepSpeed ZeRO. It changes no number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: Literal["plain", "auto", "deepspeed"] = "plain"
+    """auto: DeepSpeed if a trial does not fit one GPU by estimate"""
+    stage: Literal[1, 2, 3] = 3
+    workers: int = Field(2, ge=2)
+    offload: bool = False
+
+    @model_validator(mode="after")
+    def _belongs_to_deepspeed(self) -> EngineSpec:
+        more = sorted(self.model_fields_set - {"name"})
+        if self.name != "deepspeed" and more:
+            raise ValueError(f"{', '.join(more)} can be given with name: deepspeed only")
+        return self
+
+
+def _engine(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, dict | EngineSpec):
+        return value
+    raise ValueError("an engine is plain, auto or deepspeed, or a mapping with the key name")
+
+
 def _row(value: Any) -> Any:
     if isinstance(value, str):
         return {"method": value}
@@ -152,6 +187,7 @@ class PlanSpec(BaseModel):
     """Overrides of the task's decoding, for all methods"""
     precision: Precision | Literal["auto"] = "auto"
     seed: int = Field(0, ge=0)
+    engine: Annotated[EngineSpec, BeforeValidator(_engine)] = EngineSpec()
 
 
 T = TypeVar("T")
@@ -216,6 +252,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "training": TrainingSpec,
     "methods": RowSpec,
     "tasks": TaskSpec,
+    "engine": EngineSpec,
 }
 
 
