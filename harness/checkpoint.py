@@ -12,11 +12,9 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -51,13 +49,43 @@ class Training:
     notes: dict[str, str] = field(default_factory=dict)
     """What else went wrong and cost no number: checkpoints that could not be written or read"""
 
+    def to_json(self) -> str:
+        """Return what a run that goes on needs, its tensors apart."""
+        kept = {name: getattr(self, name) for name in _KEPT}
+        return json.dumps({**kept, "curve": [point.model_dump() for point in self.curve]})
+
+    @staticmethod
+    def from_json(text: str) -> Training:
+        """Read what `to_json` wrote."""
+        numbers = json.loads(text)
+        return Training(**{**numbers, "curve": [CurvePoint(**point) for point in numbers["curve"]]})
+
+
+_KEPT = ("step", "best_step", "best_loss", "tokens", "seconds", "shared", "earlier_seconds") + (
+    "halvings",
+    "evaluation_halvings",
+    "notes",
+)
 
 KEPT = 2
 """Checkpoints of a run"""
 
 
+Optimizer = Mapping[str, Mapping[str, Tensor]]
+"""AdamW's state by the name of the parameter: exp_avg, exp_avg_sq, step"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What a checkpoint holds, on the CPU."""
+
+    training: Training
+    parameters: Mapping[str, Tensor]
+    optimizer: Optimizer
+
+
 def save_checkpoint(
-    folder: Path, state: Training, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, seconds: float
+    folder: Path, state: Training, parameters: Mapping[str, Tensor], optimizer: Optimizer, seconds: float
 ) -> None:
     """Put a checkpoint into its place in one step, and remove all but the last KEPT.
 
@@ -65,25 +93,13 @@ def save_checkpoint(
     """
     tensors = {f"parameter.{k}": p.detach() for k, p in parameters.items()}
     tensors |= {f"best.{k}": t for k, t in state.best.items()}
-    for name, parameter in parameters.items():
-        tensors |= {f"optimizer.{name}.{key}": t for key, t in optimizer.state[parameter].items()}
-    numbers = {
-        "step": state.step,
-        "curve": [point.model_dump() for point in state.curve],
-        "best_step": state.best_step,
-        "best_loss": state.best_loss,
-        "tokens": state.tokens,
-        "seconds": state.seconds,
-        "shared": state.shared,
-        "earlier_seconds": seconds,
-        "halvings": state.halvings,
-        "evaluation_halvings": state.evaluation_halvings,
-        "notes": state.notes,
-    }
+    for name, moments in optimizer.items():
+        tensors |= {f"optimizer.{name}.{key}": t for key, t in moments.items()}
+    about = replace(state, earlier_seconds=seconds).to_json()
     folder.mkdir(parents=True, exist_ok=True)
     fresh = folder / "writing.tmp"
     try:
-        save_file({k: t.cpu().contiguous() for k, t in tensors.items()}, fresh, {"state": json.dumps(numbers)})
+        save_file({k: t.cpu().contiguous() for k, t in tensors.items()}, fresh, {"state": about})
         _sync(fresh)
         os.replace(fresh, folder / f"step{state.step:08}-{_digest(fresh)}.safetensors")
         _sync(folder)
@@ -111,55 +127,43 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("step*-*.safetensors"), reverse=True)
 
 
-def load_checkpoint(
-    folder: Path, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
-) -> tuple[Training | None, list[str]]:
-    """Return the state of the last whole checkpoint, with weights and optimiser put where they were; and damaged ones.
+def load_checkpoint(folder: Path) -> Checkpoint | None:
+    """Return the last whole checkpoint of a folder. None if there is none: then the trial starts afresh.
 
-    None if there is none: then the trial starts afresh. Damaged ones are removed.
+    Damaged ones are removed, and named in the notes of its state.
     """
     damaged: list[str] = []
     for path in _newest_first(folder):
         found = _read(path)
         if found is not None:
-            return _put_back(*found, parameters, optimizer), damaged
+            if damaged:
+                names = ", ".join(damaged)
+                found.training.notes["damaged checkpoints"] = f"{names}; went on from step {found.training.step}"
+            return found
         damaged.append(path.name)
         with contextlib.suppress(OSError):
             path.unlink()
-    return None, damaged
+    return None
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Return a checkpoint's tensors and numbers, or None if it is not what was written."""
+def _read(path: Path) -> Checkpoint | None:
+    """Return what a file holds, or None if it is not what was written."""
     try:
         if not path.stem.endswith(f"-{_digest(path)}"):
             return None
         with safe_open(path, "pt") as file:
-            numbers = json.loads(file.metadata()["state"])
-        return load_file(path), numbers
+            training = Training.from_json(file.metadata()["state"])
+        tensors = load_file(path)
     except (OSError, SafetensorError, ValueError):
         return None
-
-
-def _put_back(
-    tensors: Mapping[str, Tensor],
-    numbers: dict[str, Any],
-    parameters: Mapping[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-) -> Training:
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(tensors[f"parameter.{name}"])
-            start = f"optimizer.{name}."
-            optimizer.state[parameter] = {
-                key.removeprefix(start): (t if key.endswith(".step") else t.to(parameter.device))
-                for key, t in tensors.items()
-                if key.startswith(start)
-            }
-    best = {
-        k.removeprefix("best."): t.to(parameters[k.removeprefix("best.")].device)
-        for k, t in tensors.items()
-        if k.startswith("best.")
-    }
-    curve = [CurvePoint(**point) for point in numbers.pop("curve")]
-    return Training(**numbers, curve=curve, best=best)
+    parts: dict[str, dict[str, Tensor]] = {"parameter": {}, "best": {}, "optimizer": {}}
+    for key, tensor in tensors.items():
+        part, name = key.split(".", 1)
+        parts[part][name] = tensor
+    optimizer: dict[str, dict[str, Tensor]] = {name: {} for name in parts["parameter"]}
+    for key, tensor in parts["optimizer"].items():
+        name, moment = key.rsplit(".", 1)
+        optimizer[name][moment] = tensor
+    return Checkpoint(
+        training=replace(training, best=parts["best"]), parameters=parts["parameter"], optimizer=optimizer
+    )

@@ -617,10 +617,17 @@ def _run(
         from featherbench.harness.run import Sweep, run_plan
         from featherbench.harness.schedule import Pool
         from featherbench.harness.worker import Engine
+        from featherbench.harness.zero import zero_for
 
         for kind in again:
             say(f"{kept.forget(expanded.id, kind)} failed with {kind}", error=True)
-        engine = Engine(artifacts=artifacts or str(folder), scratch=str(folder), micro_batch=micro_batch, slots=slots)
+        engine = Engine(
+            artifacts=artifacts or str(folder),
+            scratch=str(folder),
+            micro_batch=micro_batch,
+            slots=slots,
+            zero=zero_for(expanded),
+        )
         pool = Pool(
             engine=engine,
             address=address,

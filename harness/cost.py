@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from featherbench.harness.counts import count
+from featherbench.harness.records import Zero
 from featherbench.methods.base import Anatomy, Method
 
 # FLOPs are analytic, so that they do not depend on neighbours, padding or machine (PROTOCOL.md, section 2). A matrix
@@ -143,6 +146,29 @@ def _attention_width(anatomy: Anatomy) -> int:
 
 def _head(anatomy: Anatomy) -> int:
     return anatomy.vocab_size * anatomy.width
+
+
+def training_bytes(method: Method, config: Any, anatomy: Anatomy, zero: Zero | None = None) -> int:
+    """Return by estimate what training holds on each worker: float32 weights, their gradients and AdamW's state.
+
+    Alone: 4 bytes a frozen weight, and 4 + 4 + 8 a trained one. Under ZeRO AdamW's 8 and 4 more, for DeepSpeed's own copy
+    of the weights, are divided by the workers (none of them with offload); from stage 2 on so are the gradients, in
+    stage 3 all weights. Activations are not in it, see FILLED.
+    """
+    trained = count(method, config, anatomy).trained
+    private = sum(torch.Size(anatomy.parameters[name]).numel() for name in method.unfrozen(anatomy, config))
+    weights, gradients, state = 4 * (anatomy.total_parameters - private + trained), 4 * trained, 8 * trained
+    if zero is None:
+        return weights + gradients + state
+    workers, state = zero.workers, 0 if zero.offload else state + 4 * trained
+    each = (
+        weights / (workers if zero.stage == 3 else 1) + gradients / (workers if zero.stage > 1 else 1) + state / workers
+    )
+    return math.ceil(each)
+
+
+FILLED = 0.6
+"""The share of a GPU's memory that an estimate may fill; activations, buffers and what lies in between take the rest"""
 
 
 def reset_peak(device: str) -> None:

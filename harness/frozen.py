@@ -278,15 +278,18 @@ def _checksum(tensor: Tensor) -> str:
 class Batches:
     """Makes the batches that a `Tuned` takes out of (prompt, target) pairs, constant work in place where there is any.
 
-    Rows stand sorted by slot, the same number for each, as the pairs do. Without a cache nothing is kept.
+    Rows stand sorted by slot, the same number for each, as the pairs do. Without a cache nothing is kept. Where
+    processes have to take the same way through the backbone (`in_step`), every pass is a whole one, too.
     """
 
     constant: Constant | Varying
 
-    def __init__(self, tuned: Tuned, pad: int, precision: Precision, cache: Cache | None = None) -> None:
+    def __init__(
+        self, tuned: Tuned, pad: int, precision: Precision, cache: Cache | None = None, in_step: bool = False
+    ) -> None:
         self._tuned, self._pad, self._precision, self._cache = tuned, pad, precision, cache
-        self._device = next(tuned.backbone.parameters()).device
-        self.constant = constant_work(tuned)
+        self.device, self._in_step = next(tuned.backbone.parameters()).device, in_step
+        self.constant = Varying(reason="the work is spread over processes") if in_step else constant_work(tuned)
         if isinstance(self.constant, Varying):
             return
         if cache is None or cache.capacity == 0:
@@ -302,15 +305,15 @@ class Batches:
         tuned, constant = self._tuned, self.constant
         if isinstance(constant, Varying):
             start = tuned.anatomy.decoder_start
-            if share_sources:
-                return shared_source_batch(pairs, self._pad, self._device, start, len(tuned.slots))
-            return training_batch(pairs, self._pad, self._device, start)
+            if share_sources and not self._in_step:
+                return shared_source_batch(pairs, self._pad, self.device, start, len(tuned.slots))
+            return training_batch(pairs, self._pad, self.device, start)
         entries = self._entries(pairs)
         if constant.source:
             return self._behind_sources(pairs, entries)
-        batch = training_batch(pairs, self._pad, self._device)
+        batch = training_batch(pairs, self._pad, self.device)
         rows = [torch.cat([entries[key] for key in self._keys(pair)]) for pair in pairs]
-        hidden = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self._device)
+        hidden = nn.utils.rnn.pad_sequence(rows, batch_first=True).to(self.device)
         return batch | {"hidden": hidden, "first_block": torch.tensor(constant.blocks)}
 
     def prepare(self, pairs: Sequence[EncodedPair]) -> None:
@@ -333,15 +336,15 @@ class Batches:
         """Return the batch that starts at the first virtual token of each row, with the sources' keys and values."""
         before = [self._num_before(prompt) for prompt, _ in pairs]
         rest = [(prompt[n:], target) for (prompt, target), n in zip(pairs, before, strict=True)]
-        batch = training_batch(rest, self._pad, self._device, before=before)
+        batch = training_batch(rest, self._pad, self.device, before=before)
         sources = [entries[key] for pair in pairs for key in self._keys(pair)]
         layers, _, heads, _, width = sources[0].shape
         kept = sources[0].new_zeros(2, layers, len(pairs), heads, max(before), width)
         for i, (source, length) in enumerate(zip(sources, before, strict=True)):
             kept[:, :, i, :, :length] = source.transpose(0, 1)
         visible = torch.arange(max(before)) < torch.tensor(before)[:, None]
-        keys, values = kept.to(self._device)
-        return batch | {"source_keys": keys, "source_values": values, "source_visible": visible.to(self._device)}
+        keys, values = kept.to(self.device)
+        return batch | {"source_keys": keys, "source_values": values, "source_visible": visible.to(self.device)}
 
     def _num_before(self, prompt: Sequence[int]) -> int:
         """Return how many tokens stand before the first virtual one."""
@@ -389,13 +392,13 @@ class Batches:
 
         source: [layers, 2, kv_heads, T, head_dim]; prompt, target: [T, d]. References share the pass over their prompt.
         """
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
             return self._sources(pairs) if self.constant == Constant(source=True) else self._hidden(pairs)
 
     def _sources(self, pairs: Sequence[EncodedPair]) -> dict[str, Tensor]:
         texts = {self._keys(pair)[0]: pair[0][: self._num_before(pair[0])] for pair in pairs}
         with keys_values_kept(self._modules("attention"), then_stop=True) as layers:
-            self._run(text_batch(list(texts.values()), self._pad, self._device))
+            self._run(text_batch(list(texts.values()), self._pad, self.device))
         # under autocast the attention rounds keys and values to bfloat16 in any case
         dtype = torch.bfloat16 if self._precision == "bfloat16" else layers[0][0].dtype
         kept = torch.stack([torch.stack(layer) for layer in layers]).to("cpu", dtype)  # [layers, 2, P, heads, T, width]
@@ -408,12 +411,12 @@ class Batches:
         assert isinstance(self.constant, Constant)
         first, prompts = self.constant.blocks, {tuple(prompt): i for i, prompt in enumerate(_by_prompt(pairs))}
         lower, block = self._modules("attention")[:first], self._modules("block")[first]
-        source = text_batch(list(prompts), self._pad, self._device)
+        source = text_batch(list(prompts), self._pad, self.device)
         with hidden_kept(block) as of_prompts, keys_values_kept(lower) as layers:
             self._run(source)
-        rows = torch.tensor([prompts[tuple(prompt)] for prompt, _ in pairs], device=self._device)
+        rows = torch.tensor([prompts[tuple(prompt)] for prompt, _ in pairs], device=self.device)
         before = [len(prompt) for prompt, _ in pairs]
-        rest = text_batch([target for _, target in pairs], self._pad, self._device, before)
+        rest = text_batch([target for _, target in pairs], self._pad, self.device, before)
         visible = source["attention_mask"].bool()
         with hidden_kept(block) as of_targets, keys_values_in_front(lower, layers, visible, rows):
             self._run(rest)

@@ -31,6 +31,7 @@ from featherbench.harness.records import (
     content_hash,
 )
 from featherbench.harness.spec import (
+    EngineSpec,
     FinalSpec,
     PlanError,
     PlanSpec,
@@ -133,6 +134,7 @@ class Plan:
     name: str
     text: str
     cells: tuple[CellPlan, ...]
+    engine: EngineSpec = EngineSpec()
 
 
 def read_plan(name: str) -> Plan:
@@ -256,7 +258,8 @@ def expand(text: str, origin: str = "plan", folder: Path | None = None) -> Plan:
         for size, share in _sizes(spec, task)
         for row in (*words_rows, *rows)
     )
-    return Plan(id=content_hash([text, [c.cell.id for c in cells]]), name=spec.name, text=text, cells=cells)
+    identity = content_hash([text, [c.cell.id for c in cells]])
+    return Plan(id=identity, name=spec.name, text=text, cells=cells, engine=spec.engine)
 
 
 def _sizes(spec: PlanSpec, task: Task) -> list[tuple[int | None, str]]:

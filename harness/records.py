@@ -94,6 +94,18 @@ class DecodingSettings(Record):
         return least
 
 
+class Zero(Record):
+    """DeepSpeed ZeRO: over how many workers a trial is spread, and what of it."""
+
+    stage: Literal[1, 2, 3] = 3
+    """Spread are AdamW's state (1), also gradients (2), also all weights, frozen ones included (3)"""
+    workers: int = Field(2, ge=2)
+    offload: bool = False
+    """Keep AdamW's state in the main memory, and take its step there"""
+    above_bytes: int = Field(0, ge=0)
+    """A trial that needs no more by estimate (harness/cost.py) trains on one worker"""
+
+
 class Trial(Record):
     """One training run. Every field that changes the number is part of the id."""
 

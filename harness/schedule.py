@@ -1,7 +1,8 @@
 """Ray places trials on persistent workers; Ray is a stateless executor, the store remembers.
 
 A worker is an actor that keeps its backbone loaded. It has seats, for trials that keep each other company in a pack.
-One that dies is replaced and its trials run again, from then on each by itself, at most MAX_ATTEMPTS times.
+One that dies is replaced and its trials run again, from then on each by itself, at most MAX_ATTEMPTS times. Where trials
+are spread over several processes, a worker is the first of a gang (harness/gang.py) and brings the others along.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from featherbench.harness.deltas import ArtifactsError
+from featherbench.harness.gang import Gang, at, leave, place
 from featherbench.harness.records import Result, Trial
 
 MAX_ATTEMPTS = 3
@@ -64,6 +66,8 @@ class Seats:
     worker: Any
     jobs: dict[Any, Job] = field(default_factory=dict)
     """Running reference -> job"""
+    group: Any = None
+    """The place of its gang, if it leads one"""
 
 
 class Driver(Protocol):
@@ -95,7 +99,8 @@ def _worker_class() -> Any:
     class Worker:
         """Runs trials, each in a thread of its own; one more thread answers questions about their progress."""
 
-        def __init__(self, engine: Any, threads: int) -> None:
+        def __init__(self, engine: Any, threads: int, group: Any = None, options: Any = None) -> None:
+            """`group` and `options`: the place of the gang that it leads, and what each of it takes there."""
             import logging
 
             import torch
@@ -109,6 +114,14 @@ def _worker_class() -> Any:
             logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
             share_meteor()
             self._engine = engine
+            self._gang = None
+            if group is not None:
+
+                def another(place: Any) -> Any:
+                    alike = _worker_class().options(**options, max_restarts=0, scheduling_strategy=place)
+                    return alike.remote(engine, threads)
+
+                self._gang = Gang(another, group, engine)
             self._at: dict[str, tuple[str, int, int]] = {}
 
         def run(self, text: str, scored: bool) -> str:
@@ -125,13 +138,32 @@ def _worker_class() -> Any:
 
             with trial_log(self._engine.scratch, trial.id) as log:
                 try:
-                    result = run_trial(trial, self._engine, note, scored)
+                    if self._gang:
+                        result = self._gang.run(trial, note, scored)
+                    else:
+                        result = run_trial(trial, self._engine, note, scored)
                 except torch.AcceleratorError as error:
                     log.say(f"the device is lost: {error}")
                     os._exit(1)  # after such an error every further call on the device fails
                 log.say(f"{result.status} {result.cause or ''}".rstrip())
             self._at.pop(trial.id, None)
             return result.model_copy(update={"log": log.text}).model_dump_json()
+
+        def join(self, *given: Any) -> None:
+            from featherbench.harness.deepspeed_engine import join
+
+            join(*given)
+
+        def follow(self, text: str) -> None:
+            """Do this worker's part of the trial that its gang trains."""
+            import torch
+
+            from featherbench.harness.worker import follow_trial
+
+            try:
+                follow_trial(Trial.model_validate_json(text), self._engine)
+            except torch.AcceleratorError:
+                os._exit(1)
 
         def forget(self, trial_id: str) -> None:
             """Remove what an interrupted trial would go on from: its result is kept."""
@@ -213,28 +245,37 @@ class Pool:
             ) from error
         resources = ray.cluster_resources()
         gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-        count = self.num_workers or max(1, gpus)
-        threads = self.num_threads or max(1, cpus // count)
-        if count * (1 if gpus else threads) > cpus:
+        size = self.engine.zero.workers if self.engine.zero else 1  # processes a worker
+        count = self.num_workers or max(1, gpus // size)
+        threads = self.num_threads or max(1, cpus // (count * size))
+        if gpus and size > 1 and count * size > gpus:
             self.__exit__()
-            each = f" of {threads} threads" if threads > 1 else ""
+            raise ClusterError(
+                f"{count} x {size} GPUs were asked for, the cluster has {gpus}; give fewer engine.workers in the plan"
+                f"{' or fewer --workers' if count > 1 else ''}."
+            )
+        if count * size * (1 if gpus else threads) > cpus:
+            self.__exit__()
+            each = f" of {size} processes" if size > 1 else ""
+            each += f" of {threads} threads" if threads > 1 else ""
             raise ClusterError(
                 f"{count} workers{each} were asked for, the cluster has {cpus} CPUs; give fewer with --workers or --threads."
             )
         per_gpu = math.ceil(count / gpus) if gpus else 0
         options = {"num_gpus": 1 / per_gpu, "num_cpus": 1} if gpus else {"num_cpus": threads}
-        slots = self.engine.slots or (MOST_SLOTS if gpus else 1)
+        slots = 1 if size > 1 else self.engine.slots or (MOST_SLOTS if gpus else 1)
         self._seats = 1 if slots == 1 else 2 * slots  # the others load, decode and score while a pack trains
         self._threads, self._options, self._class = threads, options, _worker_class()
         # where the workers leave cores free, these score while the next trials train
-        spare = cpus - count * options["num_cpus"]
+        spare = cpus - count * size * options["num_cpus"]
         self._score = ray.remote(num_cpus=1, max_retries=MAX_ATTEMPTS - 1)(_score) if spare > 0 else None
         self._scoring: dict[Any, Job] = {}
         self._over: Exception | None = None  # what ends the sweep
-        self._workers = [Seats(self._new_worker()) for _ in range(count)]
+        self._size = size
+        self._workers = [self._new_seats() for _ in range(count)]
         self._gpus, self._began = count / per_gpu if gpus else 0.0, time.monotonic()
         if self.max_gpu_hours is not None and not gpus:
-            ray.shutdown()
+            self.__exit__()
             raise ClusterError("--max-gpu-hours counts GPUs, and there is none here; give --max-hours.")
         return self
 
@@ -244,10 +285,25 @@ class Pool:
         ray.shutdown()
         self._own_cluster.close()
 
-    def _new_worker(self) -> Any:
-        return self._class.options(**self._options, max_concurrency=self._seats + 1, max_restarts=0).remote(
-            self.engine, self._threads
-        )
+    def _new_seats(self) -> Seats:
+        """Start a worker, with the place for its gang if it leads one."""
+        options = {**self._options, "max_concurrency": self._seats + 1, "max_restarts": 0}
+        if self._size == 1:
+            return Seats(self._class.options(**options).remote(self.engine, self._threads))
+        group = place(self._size, self._options)
+        leader = self._class.options(**options, scheduling_strategy=at(group, 0))
+        return Seats(leader.remote(self.engine, self._threads, group, self._options), group=group)
+
+    def _renew(self, seats: Seats) -> list[Job]:
+        """Put a new worker in the place of another one; return the jobs that it had."""
+        import ray
+
+        ray.kill(seats.worker)
+        if seats.group is not None:
+            leave(seats.group)
+        lost, fresh = list(seats.jobs.values()), self._new_seats()
+        seats.worker, seats.group, seats.jobs = fresh.worker, fresh.group, {}
+        return lost
 
     def run(
         self,
@@ -343,6 +399,8 @@ class Pool:
                     continue
                 result = _failed(seats.jobs[reference], f"{type(error).__name__}: {error}")
             job = seats.jobs.pop(reference)
+            if seats.group is not None and result.status == "failed":
+                self._renew(seats)
             if self._score is not None and result.predictions:
                 self._scoring[self._score.remote(job.trial.model_dump_json(), result.model_dump_json())] = job
             else:
@@ -377,15 +435,10 @@ class Pool:
 
         Raises: ClusterError if it could not even start: then no other one can.
         """
-        import ray
-
         if "creation task" in str(error):
             raise ClusterError(f"workers cannot start here. {error}") from error
 
-        ray.kill(seats.worker)
-        lost, seats.jobs = list(seats.jobs.values()), {}
-        seats.worker = self._new_worker()
-        given_up = []
+        lost, given_up = self._renew(seats), []
         for job in lost:
             driver.died(job, "worker died")
             job.deaths += len(lost) == 1

@@ -19,6 +19,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from featherbench.harness.plan_text import TextError, plain_values
@@ -175,6 +176,32 @@ def _size(value: Any) -> Any:
     )
 
 
+class EngineSpec(BaseModel):
+    """How trials are trained: each on one worker, or spread over several by DeepSpeed ZeRO. It changes no number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: Literal["plain", "auto", "deepspeed"] = "plain"
+    """auto: DeepSpeed if a trial does not fit one GPU by estimate"""
+    stage: Literal[1, 2, 3] = 3
+    workers: int = Field(2, ge=2)
+    offload: bool = False
+
+    @model_validator(mode="after")
+    def _belongs_to_deepspeed(self) -> EngineSpec:
+        more = sorted(self.model_fields_set - {"name"})
+        if self.name != "deepspeed" and more:
+            raise ValueError(f"{', '.join(more)} can be given with name: deepspeed only")
+        return self
+
+
+def _engine(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, dict | EngineSpec):
+        return value
+    raise ValueError("an engine is plain, auto or deepspeed, or a mapping with the key name")
+
+
 def _row(value: Any) -> Any:
     if isinstance(value, str):
         return {"method": value}
@@ -217,6 +244,7 @@ class PlanSpec(Spec):
     """Overrides of the task's decoding, for all methods"""
     precision: Precision | Literal["auto"] = "auto"
     seed: int = Field(0, ge=0)
+    engine: Annotated[EngineSpec, BeforeValidator(_engine)] = EngineSpec()
 
 
 T = TypeVar("T")
@@ -291,6 +319,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "training": TrainingSpec,
     "methods": RowSpec,
     "tasks": TaskSpec,
+    "engine": EngineSpec,
 }
 
 

@@ -127,7 +127,7 @@ def training_batch(
     """
     if start is not None:
         prompts, mask = _padded([prompt for prompt, _ in pairs], pad)
-        labels, _ = _padded([target for _, target in pairs], IGNORED)
+        labels, _ = _padded([target or [IGNORED] for _, target in pairs], IGNORED)  # as wide as what predicts them
         shifted, _ = _padded([[start, *target[:-1]] for _, target in pairs], pad)
         batch = {"input_ids": prompts, "attention_mask": mask, "decoder_input_ids": shifted, "labels": labels}
         return {k: v.to(device) for k, v in batch.items()}

@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from featherbench.harness.checkpoint import Training, load_checkpoint, save_checkpoint
+from featherbench.harness.checkpoint import Training
 from featherbench.harness.cost import peak_bytes
 from featherbench.harness.frozen import Batches, Cache
 from featherbench.harness.records import CurvePoint, Precision, Settings
@@ -30,6 +30,7 @@ from featherbench.harness.text import EncodedPair
 from featherbench.harness.tokenised import Lazily
 from featherbench.harness.tuned import Slot, Tuned
 from featherbench.harness.turns import Turns
+from featherbench.harness.weights import Forward, Weights, Whole
 from featherbench.methods.base import Anatomy
 
 
@@ -81,28 +82,21 @@ class Run:
     checkpoint: Path | None = None
     checkpoint_seconds: float = 60.0
     on_progress: Callable[[int, int], None] = lambda done, total: None
+    held: InitVar[Weights | None] = None
+    """How the slot's weights are held; None: whole, by this process"""
+    weights: Weights = field(init=False)
     state: Training = field(init=False)
     error: BaseException | None = field(default=None, init=False)
     """What ended the run early"""
 
-    def __post_init__(self) -> None:
-        self.parameters = dict(self.slot.named_parameters())
-        self._optimizer = (
-            torch.optim.AdamW(self.parameters.values(), lr=self.learning_rate, weight_decay=self.weight_decay)
-            if self.parameters
-            else None
-        )
+    def __post_init__(self, held: Weights | None) -> None:
+        parameters = dict(self.slot.named_parameters())
+        self.weights = held or Whole(parameters, self.learning_rate, self.weight_decay)
         self._began = self._saved = time.monotonic()
         self._grid = evaluation_steps(self.steps, self.settings.evaluations)
         self._finished = False
-        loaded: Training | None = None
-        damaged: list[str] = []
-        if self.checkpoint and self._optimizer:
-            loaded, damaged = load_checkpoint(self.checkpoint, self.parameters, self._optimizer)
-        self.state = Training() if loaded is None else loaded
-        if damaged:
-            self.state.notes["damaged checkpoints"] = f"{', '.join(damaged)}; went on from step {self.state.step}"
-        if loaded:
+        self.state = self.weights.begin(self.checkpoint)
+        if self.state.step:
             self._end_if_done()
 
     @property
@@ -125,7 +119,8 @@ class Run:
 
     def joins(self, other: Run) -> bool:
         """Say whether both can share forward passes: one method and configuration up to its size, nothing unfrozen."""
-        return self._shape() == other._shape() and not self.slot.unfrozen
+        alone = self.slot.unfrozen or self.weights.own
+        return self._shape() == other._shape() and not alone
 
     def _shape(self) -> tuple[Any, ...]:
         return (self.slot.shape, self.precision, self.pad, self.settings.batch_size, self.micro_batch)
@@ -140,22 +135,22 @@ class Run:
         self.state.curve.append(CurvePoint(step=self.state.step, name="validation_loss", value=loss))
         if loss < self.state.best_loss:
             self.state.best_loss, self.state.best_step = loss, self.state.step
-            self.state.best = {k: p.detach().clone() for k, p in self.parameters.items()}
+            self.state.best = self.weights.copy()
         self._end_if_done()
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        return learning_rate_at(self.state.step, self.steps, self.learning_rate, self.settings.warmup_steps)
 
     def update(self, batch: Sequence[EncodedPair], loss: float, norm: float) -> None:
         """Take the optimiser step: the gradients are in place and clipped, `norm` is what they had before."""
-        state = self.state
-        rate = learning_rate_at(state.step, self.steps, self.learning_rate, self.settings.warmup_steps)
+        state, rate = self.state, self.rate
         if not (math.isfinite(loss) and math.isfinite(norm)):
             state.diverged = f"loss {loss} with gradient norm {norm} at step {state.step + 1}"
             self._end_if_done()
             return
-        assert self._optimizer is not None
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        self._optimizer.step()
-        self.forget_gradients()
+        self.weights.step()
         state.step += 1
         state.tokens += sum(len(prompt) + len(target) for prompt, target in batch)
         state.curve += [
@@ -167,10 +162,12 @@ class Run:
     def step_done(self) -> None:
         """Tell of the step and keep a checkpoint when it is time; after a validation loss that belongs to the step."""
         self.on_progress(self.state.step, self.steps)
-        if self.checkpoint and self._optimizer and time.monotonic() - self._saved >= self.checkpoint_seconds:
+        if not (self.checkpoint and self.weights.trains):
+            return
+        if self.weights.agreed(time.monotonic() - self._saved >= self.checkpoint_seconds):
             seconds = self.state.earlier_seconds + time.monotonic() - self._began
             try:
-                save_checkpoint(self.checkpoint, self.state, self.parameters, self._optimizer, seconds)
+                self.weights.save(self.checkpoint, self.state, seconds)
             except (OSError, SafetensorError) as error:  # a full disk: the run goes on without this one
                 self.state.notes["unwritten checkpoint"] = f"of step {self.state.step}: {error}"
             self._saved = time.monotonic()
@@ -184,8 +181,11 @@ class Run:
         return max(1, min(size or whole, whole) >> halvings) if halvings else size
 
     def halve(self, evaluating: bool) -> bool:
-        """Memory ran out: take half as many pairs a pass from now on. False if it was one already."""
-        if (self.at_once(evaluating) or self.settings.batch_size) == 1:
+        """Memory ran out: take half as many pairs a pass from now on. False if it was one already.
+
+        Also where weights are spread over processes: they would have to agree on it.
+        """
+        if (self.at_once(evaluating) or self.settings.batch_size) == 1 or self.weights.own is not None:
             return False
         if evaluating:
             self.state.evaluation_halvings += 1
@@ -193,21 +193,13 @@ class Run:
             self.state.halvings += 1
         return True
 
-    def forget_gradients(self) -> None:
-        """Drop all gradients."""
-        for parameter in self.parameters.values():
-            parameter.grad = None
-
     def _end_if_done(self) -> None:
         if not (
-            self._optimizer is None or self.state.step >= self.steps or self.state.diverged or self._out_of_patience()
+            not self.weights.trains or self.state.step >= self.steps or self.state.diverged or self._out_of_patience()
         ):
             return
-        with torch.no_grad():
-            for name, best in self.state.best.items():
-                self.parameters[name].copy_(best)
+        self.weights.end(self.state.best)
         self.state.best = {}  # decoding must not pay for them
-        self.forget_gradients()
         self._finished = True
 
     def _out_of_patience(self) -> bool:
@@ -239,7 +231,7 @@ class Pack:
         self._arriving = threading.Lock()
         self._waiting: list[Run] = []
         self._active: list[Run] = []
-        self._together_now: tuple[list[Run], Tuned, Batches] | None = None
+        self._together_now: tuple[list[Run], Forward, Batches] | None = None
 
     def train(self, run: Run) -> Training:
         """Train a run to its end, side by side with whatever else is in the pack.
@@ -302,7 +294,7 @@ class Pack:
             return
         except Exception as error:
             for run in runs:
-                run.forget_gradients()
+                run.weights.forget_gradients()
             no_room = isinstance(error, torch.OutOfMemoryError)
             if len(runs) == 1 and not (no_room and runs[0].halve(work == self._evaluate)):
                 runs[0].error = error
@@ -330,39 +322,44 @@ class Pack:
             run.state.notes["frozen work"] = f"not computed ahead, out of memory: {error}"
         run.state.seconds += time.monotonic() - started
 
-    def _of(self, runs: list[Run]) -> tuple[Tuned, Batches]:
+    def _of(self, runs: list[Run]) -> tuple[Forward, Batches]:
         """Return the backbone with the runs' slots and what makes its batches, kept while the same runs go on."""
+        if runs[0].weights.own is not None:
+            return runs[0].weights.own
         if self._together_now is None or self._together_now[0] != runs:
             tuned = Tuned(self._backbone, self._anatomy, [run.slot for run in runs]).to(self._backbone.device)
             self._together_now = (runs, tuned, Batches(tuned, runs[0].pad, runs[0].precision, self._cache))
         return self._together_now[1:]
 
     def _evaluate(self, runs: list[Run]) -> None:
-        tuned, batches = self._of(runs)
+        forward, batches = self._of(runs)
         size = min(run.at_once(evaluating=True) or run.settings.batch_size for run in runs)
-        losses = validation_losses(tuned, [run.validation for run in runs], batches, runs[0].precision, size)
-        for run, loss in zip(runs, losses, strict=True):
-            run.evaluated(loss)
+        shares = [run.weights.share(run.validation) for run in runs]
+        sums = validation_sums(forward, shares, batches, runs[0].precision, size)
+        for run, found in zip(runs, sums, strict=True):
+            total, count = run.weights.total(*found)
+            run.evaluated(total / count)
 
     def _step(self, runs: list[Run]) -> None:
         started = time.monotonic()
-        (tuned, make_batch), device = self._of(runs), self._backbone.device
+        (forward, make_batch), device = self._of(runs), self._backbone.device
         batches = [run.batch() for run in runs]
         targets = [sum(len(target) for _, target in batch) for batch in batches]
         divisors = torch.tensor(targets, device=device)
         losses = [0.0] * len(runs)
+        for run in runs:
+            run.weights.set_rate(run.rate)
+        shares = [run.weights.share(batch) for run, batch in zip(runs, batches, strict=True)]
         sizes = [size for run in runs if (size := run.at_once(evaluating=False))]
         micro_batch = min(sizes, default=None)
-        for parts in zip(*(parts_of(batch, micro_batch) for batch in batches), strict=True):
+        for parts in zip(*(parts_of(share, micro_batch) for share in shares), strict=True):
             with computing_in(runs[0].precision, device.type):
-                sums, _ = tuned(make_batch(_rows(parts)))
-            (sums / divisors).sum().backward()
+                sums, _ = forward(make_batch(_rows(parts)))
+            runs[0].weights.backward((sums / divisors).sum())  # of all runs at once: none shares a weight
             losses = [loss + part / n for loss, part, n in zip(losses, sums.tolist(), targets, strict=True)]
-        norms = torch.stack(
-            [torch.nn.utils.clip_grad_norm_(run.parameters.values(), run.settings.clip) for run in runs]
-        ).tolist()
+        norms = torch.stack([run.weights.clip(run.settings.clip) for run in runs]).tolist()
         for run, batch, loss, norm in zip(runs, batches, losses, norms, strict=True):
-            _guarded(run, run.update, batch, loss, norm)
+            _guarded(run, run.update, batch, run.weights.total(loss)[0], norm)
         seconds = time.monotonic() - started
         for run in runs:
             run.state.seconds += seconds / len(runs)
@@ -452,14 +449,13 @@ def _rows(parts: Sequence[Sequence[EncodedPair]]) -> list[EncodedPair]:
 
 
 @torch.no_grad()
-def validation_losses(
-    tuned: Tuned, pairs: Sequence[Sequence[EncodedPair]], batches: Batches, precision: Precision, batch_size: int
-) -> list[float]:
-    """Return for each slot the mean loss per target token over its pairs, in nats; references share their source's work.
+def validation_sums(
+    forward: Forward, pairs: Sequence[Sequence[EncodedPair]], batches: Batches, precision: Precision, batch_size: int
+) -> list[tuple[float, int]]:
+    """Return for each slot the summed loss over its pairs, in nats, and their target tokens.
 
-    Slots with fewer pairs than others are filled up with rows without a target.
+    References share their source's work. Slots with fewer pairs than others are filled up with rows without a target.
     """
-    device = next(tuned.backbone.parameters()).device
     ordered = [_by_length(each) for each in pairs]
     totals, counts = [0.0] * len(ordered), [0] * len(ordered)
     for start in range(0, max(map(len, ordered)), batch_size):
@@ -467,12 +463,12 @@ def validation_losses(
         # a slot that has no pairs left still needs rows
         filled = [part or [(each[0][0], [])] for part, each in zip(parts, ordered, strict=True)]
         batch = batches(_rows(filled), share_sources=True)
-        with computing_in(precision, device.type):
-            found = tuned(batch)
+        with computing_in(precision, batches.device.type):
+            found = forward(batch)
         sums, numbers = (t.tolist() for t in found)
         totals = [total + part for total, part in zip(totals, sums, strict=True)]
         counts = [count + part for count, part in zip(counts, numbers, strict=True)]
-    return [total / count for total, count in zip(totals, counts, strict=True)]
+    return list(zip(totals, counts, strict=True))
 
 
 def _by_length(pairs: Sequence[EncodedPair]) -> list[EncodedPair]:
@@ -486,4 +482,5 @@ def validation_loss(
     tuned: Tuned, pairs: Sequence[EncodedPair], pad: int, precision: Precision, batch_size: int
 ) -> float:
     """Return the mean loss per target token of the one slot of `tuned`, in nats."""
-    return validation_losses(tuned, [pairs], Batches(tuned, pad, precision), precision, batch_size)[0]
+    ((total, count),) = validation_sums(tuned, [pairs], Batches(tuned, pad, precision), precision, batch_size)
+    return total / count

@@ -237,7 +237,7 @@ class Tuned(nn.Module):
             return rows_of
 
         with ExitStack() as stack:
-            stack.enter_context(_weights_in_place(self.backbone, self.slots[0].weights()))
+            stack.enter_context(weights_in_place(self.backbone, self.slots[0].weights()))
             stack.callback(embeds.register_forward_pre_hook(note_virtual_tokens).remove)
             if not self.anatomy.encoder_layers:
                 base = self.backbone.base_model
@@ -357,7 +357,7 @@ def _stack(tensors: Sequence[Tensor]) -> Tensor:
 
 
 @contextmanager
-def _weights_in_place(backbone: nn.Module, private: Mapping[str, nn.Parameter]) -> Iterator[None]:
+def weights_in_place(backbone: nn.Module, private: Mapping[str, nn.Parameter]) -> Iterator[None]:
     """Put private copies where the backbone's own weights stand, tied places included, and take them out again."""
     own = {name: p for name, p in backbone.named_parameters() if name in private}
     private_of = {id(p): private[name] for name, p in own.items()}

@@ -10,12 +10,12 @@ import subprocess
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import TypeAdapter
@@ -23,14 +23,22 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from featherbench.harness import backbones, data
-from featherbench.harness.cost import decode_flops, keys_in_front, peak_bytes, reset_peak, train_flops
+from featherbench.harness.checkpoint import Training
+from featherbench.harness.cost import (
+    decode_flops,
+    keys_in_front,
+    peak_bytes,
+    reset_peak,
+    train_flops,
+    training_bytes,
+)
 from featherbench.harness.counts import count
 from featherbench.harness.decode import DecodingEngine, Request, Together
 from featherbench.harness.deltas import ArtifactsError, DeltaError, delta_bytes, keep_delta
 from featherbench.harness.frozen import Cache
-from featherbench.harness.records import Cost, Result, Trial
+from featherbench.harness.records import Cost, Result, Trial, Zero
 from featherbench.harness.score import scored
-from featherbench.harness.text import Encoder, decoding_batch
+from featherbench.harness.text import EncodedPair, Encoder, decoding_batch
 from featherbench.harness.tokenised import tokenizing
 from featherbench.harness.train import Pack, Run
 from featherbench.harness.tuned import CollapsedSlot, Slot, Tuned, new_slot
@@ -38,6 +46,9 @@ from featherbench.methods import METHODS, UNTUNED
 from featherbench.methods.base import Method
 from featherbench.tasks.files import cache_folder
 from featherbench.tasks.load import load as load_examples
+
+if TYPE_CHECKING:
+    from featherbench.harness.deepspeed_engine import Spread
 
 Progress = Callable[[str, int, int], None]
 """(stage, done, total)"""
@@ -66,6 +77,8 @@ class Engine:
     """Most that a worker keeps of frozen work in memory; 0 here and for the disk keeps none"""
     cache_disk_bytes: int = 4 << 30
     """Most that the workers of a machine together keep of frozen work under `scratch`"""
+    zero: Zero | None = None
+    """How a trial is spread over several workers by DeepSpeed; None: each trial trains on one"""
 
 
 def method_of(name: str) -> Method:
@@ -164,6 +177,15 @@ def encoder_for(trial: Trial, backbone: backbones.Backbone) -> Encoder:
     )
 
 
+def spread_of(trial: Trial, engine: Engine) -> Zero | None:
+    """Return how a trial is spread over workers; None if it trains on one: nothing is trained, or it needs no more."""
+    zero = engine.zero
+    if zero is None or trial.method == UNTUNED.name:
+        return None
+    needed = training_bytes(method_of(trial.method), config_of(trial), backbones.anatomy(trial.backbone))
+    return zero if needed > zero.above_bytes else None
+
+
 def checkpoint_folder(engine: Engine, trial_id: str) -> Path:
     """Return where a trial's checkpoints lie until its result is kept."""
     return Path(engine.scratch) / "checkpoints" / trial_id
@@ -202,12 +224,40 @@ def run_trial(
         )
 
 
-def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
+@dataclass(frozen=True, kw_only=True)
+class _Trained:
+    """A trial after training, ready to decode."""
+
+    slot: Slot
+    backbone: backbones.Backbone
+    together: Together
+    encoder: Encoder
+    pairs: Sequence[EncodedPair]
+    """For training"""
+    sources: Mapping[str, set[str]]
+    """Of training and validation pairs, by split"""
+    training: Training
+    micro_batch: int | None
+    """Pairs a forward pass at the end; None: the whole batch"""
+    peak: int
+    """Bytes while it trained"""
+    started: float
+    """When its backbone was there, on the monotonic clock"""
+
+
+def follow_trial(trial: Trial, engine: Engine) -> None:
+    """Do another process' part of a trial that is spread over workers: training, no more."""
+    _train(trial, engine, lambda stage, done, total: None)
+
+
+def _train(trial: Trial, engine: Engine, on_progress: Progress) -> _Trained:
     torch.manual_seed(trial.seed)
     data.check_content(trial)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    zero = spread_of(trial, engine)
     on_progress("loading", 0, 1)
-    backbone, pack, together = backbone_for(trial, device, engine)
+    # DeepSpeed brings each part of a spread trial to its GPU, none of which may hold the whole
+    backbone, pack, together = backbone_for(trial, "cpu" if zero else device, engine)
     started = time.monotonic()
     method, config = method_of(trial.method), config_of(trial)
     encoder = replace(encoder_for(trial, backbone), folder=cache_folder() / "tokenised")
@@ -216,8 +266,10 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
     probe = WordsProbe(backbone, trial.words) if trial.words_as == "init" else None
     with pack.turns:
         slot = new_slot(method, config, backbone.anatomy, backbone.model, trial.seed, probe)
-    if private := slot.weights():
+    private = slot.weights()
+    if private:
         _give_up(backbone.model, set(private))
+    spread = _spread(trial, engine, zero, backbone, slot) if zero else None
     train_texts, validation_texts = (data.pairs(trial.task, chosen) for chosen in (trial.train, trial.validation))
     train_pairs = encoder.pairs(train_texts)
     run = Run(
@@ -235,10 +287,57 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         checkpoint=checkpoint_folder(engine, trial.id),
         checkpoint_seconds=engine.checkpoint_seconds,
         on_progress=lambda done, total: on_progress("training", done, total),
+        held=spread,
     )
     reset_peak(device)
     training = pack.train(run)
-    train_peak = peak_bytes(device)
+    peak = peak_bytes(device)
+    if spread:
+        _unload()  # what DeepSpeed took apart
+        if spread.leads:
+            backbone, _, together = backbone_for(trial, device, engine)
+            slot = spread.slot().to(device=backbone.model.device, dtype=backbone.model.dtype)
+            encoder = replace(encoder, backbone=backbone)
+            if private:
+                _give_up(backbone.model, set(private))
+    return _Trained(
+        slot=slot,
+        backbone=backbone,
+        together=together,
+        encoder=encoder,
+        pairs=train_pairs,
+        sources={"train": {s for s, _ in train_texts}, "validation": {s for s, _ in validation_texts}},
+        training=training,
+        micro_batch=run.at_once(evaluating=False),
+        peak=peak,
+        started=started,
+    )
+
+
+def _spread(trial: Trial, engine: Engine, zero: Zero, backbone: backbones.Backbone, slot: Slot) -> Spread:
+    """Return the trial's weights spread over the workers of this world; its backbone is spent by that."""
+    from featherbench.harness.deepspeed_engine import Spread  # slow to import, and rarely needed
+
+    _unload()
+    return Spread(
+        zero,
+        backbone.model,
+        backbone.anatomy,
+        slot,
+        pad=backbone.end,
+        learning_rate=trial.learning_rate,
+        weight_decay=trial.weight_decay,
+        settings=trial.settings,
+        micro_batch=engine.micro_batch,
+        precision=trial.precision,
+    )
+
+
+def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
+    trained = _train(trial, engine, on_progress)
+    slot, backbone, encoder, training = trained.slot, trained.backbone, trained.encoder, trained.training
+    method, config = method_of(trial.method), config_of(trial)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     reset_peak(device)
     request = Request(
         slot=slot,
@@ -247,7 +346,7 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         settings=trial.decoding,
         on_progress=lambda done, total: on_progress("decoding", done, total),
     )
-    together.decode(request)
+    trained.together.decode(request)
     predictions, decode_peak = request.predictions, peak_bytes(device)
     alone = training.shared == training.step  # the peak of a pack is nobody's own
     delta = slot.delta() if trial.method != UNTUNED.name else {}
@@ -257,7 +356,7 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
     kept = keep_delta(engine.artifacts, trial.id, blob) if delta and trial.evaluate.split == "test" else None
     counts = count(method, config, backbone.anatomy)
     extra = keys_in_front(method, config, backbone.anatomy)
-    lengths = [(len(prompt), len(target)) for prompt, target in train_pairs]
+    lengths = [(len(prompt), len(target)) for prompt, target in trained.pairs]
     flops_per_token = train_flops(backbone.anatomy, method, config, lengths, extra) / sum(map(sum, lengths))
     evaluated = data.references(trial.task, trial.evaluate)
     decoded = {evaluated[p.item].source: p.text for p in predictions}  # a source that stands twice is decoded once
@@ -272,21 +371,20 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         train_tokens=training.tokens,
         train_seconds=training.seconds,
         decode_seconds=request.seconds,
-        seconds=time.monotonic() - started + training.earlier_seconds,
+        seconds=time.monotonic() - trained.started + training.earlier_seconds,
         tokens_per_second=training.tokens / training.seconds if training.seconds else 0.0,
         train_flops=training.tokens * flops_per_token,
         decode_flops=decode_flops(backbone.anatomy, prompts, outputs, extra, trial.decoding.beams),
-        train_peak_bytes=train_peak if alone else 0,
+        train_peak_bytes=trained.peak if alone else 0,
         decode_peak_bytes=decode_peak if alone else 0,
         pack=training.shared / training.step if training.step else 1.0,
-        micro_batch=run.at_once(evaluating=False),
+        micro_batch=trained.micro_batch,
         halvings=training.halvings,
         evaluation_halvings=training.evaluation_halvings,
         decode_halvings=request.halvings,
         device=_device_name(device),
     )
-    trained = {source for source, _ in train_texts}
-    inputs = {"validation": {source for source, _ in validation_texts}, trial.evaluate.split: set(decoded)}
+    inputs = {"validation": trained.sources["validation"], trial.evaluate.split: set(decoded)}
     return Result(
         trial_id=trial.id,
         status="diverged" if training.diverged else "ok",
@@ -299,9 +397,10 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         delta_sha256=hashlib.sha256(blob).hexdigest() if kept else None,
         provenance={
             **provenance(),
+            "engine": _engine_of(trial, engine),
             "frozen_work": training.frozen_work,
             "notes": training.notes,
-            "also_trained_on": {split: len(sources & trained) for split, sources in inputs.items()},
+            "also_trained_on": {split: len(sources & trained.sources["train"]) for split, sources in inputs.items()},
             "seen_in_pretraining": backbones.pretraining(trial.backbone).get("seen_tasks", {}).get(trial.task),
         },
     )
@@ -327,6 +426,15 @@ def tuned_from_delta(trial: Trial, artifacts: str, path: str | None, sha256: str
             backbone.model.device, backbone.model.dtype
         )
     return Tuned(backbone.model, backbone.anatomy, [slot]).to(backbone.model.device), encoder_for(trial, backbone)
+
+
+def _engine_of(trial: Trial, engine: Engine) -> dict[str, Any]:
+    """Return what trained a trial."""
+    zero = spread_of(trial, engine)
+    if zero is None:
+        return {"name": "plain"}
+    how = zero.model_dump(include={"stage", "workers", "offload"})
+    return {"name": "deepspeed", "version": version("deepspeed"), **how}
 
 
 def _device_name(device: str) -> str:

@@ -280,7 +280,7 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
     assert steps == ([1, 2, 3, 4, 5, 6] if both else [3, 4, 5, 6])
     whole = trained(backbone)
     assert numbers(resumed) == numbers(whole)
-    assert all(torch.equal(p, whole.parameters[name]) for name, p in resumed.parameters.items())
+    assert all(map(torch.equal, resumed.slot.parameters(), whole.slot.parameters()))
     told = resumed.state.notes.get("damaged checkpoints", "")
     assert (kept[1].name in told and f"from step {0 if both else 2}" in told) == (damage is not Path.unlink)
 
@@ -542,7 +542,7 @@ def test_nan_ends_a_run_as_diverged_with_its_best_weights(
     Pack(backbone.model, backbone.anatomy).train(run)
     assert run.state.diverged == "loss nan with gradient norm nan at step 4"
     assert run.state.step == 3 and run.state.best_step in (0, 2)
-    assert all(torch.isfinite(p).all() for p in run.parameters.values())
+    assert all(torch.isfinite(p).all() for p in run.slot.parameters())
 
 
 def test_diverged_trials_are_spent_and_the_final_phase_comes(tiny_llama: str, tmp_path: Path) -> None:

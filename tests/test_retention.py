@@ -196,7 +196,9 @@ def test_the_doctor_tells_what_the_parts_take(run_folder: Path, cache: Path) -> 
     assert found["cache parts"].found == "backbones 4.0 KiB, data 500 B, tokenised 1.1 KiB"
     parts = disk_of_run(run_folder)
     assert parts == {"store": parts["store"], "deltas": 114, "checkpoints": 509, "frozen": 503, "logs": 0, "report": 70}
-    assert found["run parts"].ok and "checkpoints 509 B, frozen 503 B, logs 0 B, report 70 B" in found["run parts"].found
+    assert (
+        found["run parts"].ok and "checkpoints 509 B, frozen 503 B, logs 0 B, report 70 B" in found["run parts"].found
+    )
     assert not {f.what: f for f in examine(run_folder / "absent")}["run parts"].ok
     assert "run parts" not in {finding.what for finding in examine()}
 
