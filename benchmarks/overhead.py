@@ -27,7 +27,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from featherbench.harness import schedule
+from featherbench.harness import cluster, schedule
 from featherbench.harness.plan import expand
 from featherbench.harness.records import CurvePoint, Prediction, Result, ScoreValue, Trial
 from featherbench.harness.run import Sweep, run_plan
@@ -164,9 +164,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="Trials at a time (default: 2)")
     parser.add_argument("--repeats", type=int, default=3, help="Rounds (default: 3)")
     options = parser.parse_args()
-    os.environ |= {k: v for k, v in schedule._LOCAL_RAY.items() if k not in os.environ}
+    os.environ |= {k: v for k, v in cluster.LOCAL_RAY.items() if k not in os.environ}
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
-    schedule._worker_class = lambda: ray.remote(Nothing)
+    schedule.worker_class = lambda: ray.remote(Nothing)
     rounds: dict[str, list[dict[str, float]]] = {"ours": [], "ray_tune": []}
     for _ in range(options.repeats):
         for name, rows in rounds.items():

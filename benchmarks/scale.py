@@ -59,7 +59,7 @@ METHODS = ["full_ft", "ft_top2", "adapter", "prefix", "infix", "embedding_only"]
 
 def throughput(plan: Plan, nodes: int, worker: Any) -> float:
     """Return trials a second of a sweep on a cluster of so many nodes; the first three a worker warm it up."""
-    usual = schedule._worker_class
+    usual = schedule.worker_class
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     for _ in range(nodes):
         cluster.add_node(num_cpus=1)
@@ -68,7 +68,7 @@ def throughput(plan: Plan, nodes: int, worker: Any) -> float:
         if worker is not None:
             import ray
 
-            schedule._worker_class = lambda: ray.remote(worker)
+            schedule.worker_class = lambda: ray.remote(worker)
         with tempfile.TemporaryDirectory() as folder:
             engine = Engine(artifacts=folder, scratch=folder)
             pool = schedule.Pool(engine=engine, address=cluster.address, num_workers=nodes, num_threads=1)
@@ -76,7 +76,7 @@ def throughput(plan: Plan, nodes: int, worker: Any) -> float:
                 run_plan(sweep, lambda: pool, on_finished=lambda *_: ends.append(time.perf_counter()))
                 assert set(sweep.done()) == {"ok"}, sweep.done()
     finally:
-        schedule._worker_class = usual
+        schedule.worker_class = usual
         cluster.shutdown()
     return 1000 / per_trial(ends[3 * nodes :])
 

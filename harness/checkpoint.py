@@ -127,23 +127,23 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("step*-*.safetensors"), reverse=True)
 
 
-def load_checkpoint(folder: Path) -> Checkpoint | None:
-    """Return the last whole checkpoint of a folder. None if there is none: then the trial starts afresh.
+def load_checkpoint(folder: Path) -> tuple[Checkpoint | None, Training]:
+    """Return the last whole checkpoint of a folder, and the state to go on from: a new one if there is no checkpoint.
 
-    Damaged ones are removed, and named in the notes of its state.
+    Damaged ones are removed, and named in the notes of the state.
     """
     damaged: list[str] = []
+    found = None
     for path in _newest_first(folder):
-        found = _read(path)
-        if found is not None:
-            if damaged:
-                names = ", ".join(damaged)
-                found.training.notes["damaged checkpoints"] = f"{names}; went on from step {found.training.step}"
-            return found
+        if (found := _read(path)) is not None:
+            break
         damaged.append(path.name)
         with contextlib.suppress(OSError):
             path.unlink()
-    return None
+    training = found.training if found else Training()
+    if damaged:
+        training.notes["damaged checkpoints"] = f"{', '.join(damaged)}; went on from step {training.step}"
+    return found, training
 
 
 def _read(path: Path) -> Checkpoint | None:

@@ -638,6 +638,7 @@ def _run(
         )
         shown = mirrors(mirror or (), folder, expanded.name)
         with Sweep(plan=expanded, store=kept, lease=lease) as sweep, Board(sweep, quiet=as_json) as board:
+            pool.on_wait = board.say
 
             def finished(trial: Trial, result: Result) -> None:
                 board.finished(result)

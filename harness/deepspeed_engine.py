@@ -154,7 +154,7 @@ class Spread:
         """Hand the weights to DeepSpeed, as the leading process reads them from a checkpoint or as they are."""
         import deepspeed
 
-        found = load_checkpoint(checkpoint) if checkpoint and self.leads else None
+        found, fresh = load_checkpoint(checkpoint) if checkpoint and self.leads else (None, Training())
         if found is not None:
             with torch.no_grad():
                 for name, tensor in found.parameters.items():
@@ -170,7 +170,7 @@ class Spread:
         self.own = self._engine, Batches(self._tuned, self._pad, self._precision, in_step=True)
         training = self._told(found.training.to_json() if found else "")
         if not training:
-            return Training()
+            return fresh
         self._put_optimizer(found.optimizer if found else {}, Training.from_json(training).step)
         return found.training if found else Training.from_json(training)
 

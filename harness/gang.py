@@ -12,34 +12,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from featherbench.harness.cluster import at
 from featherbench.harness.records import Result, Trial
 
 JOIN_SECONDS = 300.0
 VERDICT_SECONDS = 10.0
 """How long a leader that failed waits to hear whether another one is the cause"""
-
-
-def place(workers: int, options: dict[str, Any]) -> Any:
-    """Return a place in the cluster for all workers of a gang, near each other."""
-    from ray.util.placement_group import placement_group
-
-    resources = {"num_cpus": "CPU", "num_gpus": "GPU"}
-    bundle = {resources[name]: amount for name, amount in options.items()}
-    return placement_group([dict(bundle) for _ in range(workers)], strategy="PACK")
-
-
-def at(group: Any, number: int) -> Any:
-    """Return Ray's scheduling strategy for the worker of this number."""
-    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
-
-    return PlacementGroupSchedulingStrategy(placement_group=group, placement_group_bundle_index=number)
-
-
-def leave(group: Any) -> None:
-    """Give the place up; whoever still runs there ends."""
-    from ray.util.placement_group import remove_placement_group
-
-    remove_placement_group(group)
 
 
 class Gang:

@@ -69,6 +69,10 @@ class Board:
             now = "; ".join(f"{self._labels.get(t, t)} {stage} {d}/{n}" for t, (stage, d, n) in running.items())
             self._console.print(f"{self._done}/{self._total} trials {self._eta()} {now}", highlight=False, markup=False)
 
+    def say(self, text: str) -> None:
+        """Print a line among the others."""
+        self._console.print(text, highlight=False, markup=False)
+
     def _eta(self) -> str:
         if not self._ran:
             return ""

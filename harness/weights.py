@@ -83,18 +83,19 @@ class Whole:
 
     def begin(self, checkpoint: Path | None) -> Training:
         """Read weights and AdamW's state from the checkpoint, if there is one."""
-        found = load_checkpoint(checkpoint) if checkpoint and self._optimizer else None
-        if found is None:
+        if not (checkpoint and self._optimizer):
             return Training()
-        assert self._optimizer is not None
+        found, training = load_checkpoint(checkpoint)
+        if found is None:
+            return training
         self._put(found.parameters)
         for name, parameter in self._parameters.items():
             self._optimizer.state[parameter] = {
                 key: tensor if key == "step" else tensor.to(parameter.device)
                 for key, tensor in found.optimizer[name].items()
             }
-        best = {name: tensor.to(self._parameters[name].device) for name, tensor in found.training.best.items()}
-        return replace(found.training, best=best)
+        best = {name: tensor.to(self._parameters[name].device) for name, tensor in training.best.items()}
+        return replace(training, best=best)
 
     def share(self, pairs: Sequence[EncodedPair]) -> Sequence[EncodedPair]:
         """Return all rows."""

@@ -20,11 +20,12 @@ from safetensors.torch import load_file
 
 from featherbench.contracts.tiny import write_backbone
 from featherbench.harness import store as tables
+from featherbench.harness.cluster import LOCAL_RAY
 from featherbench.harness.cost import FILLED, training_bytes
 from featherbench.harness.plan import Plan, expand
 from featherbench.harness.records import Result, Trial, Zero
 from featherbench.harness.run import Sweep, run_plan
-from featherbench.harness.schedule import _LOCAL_RAY, Pool
+from featherbench.harness.schedule import Pool
 from featherbench.harness.spec import PlanError
 from featherbench.harness.store import Store
 from featherbench.harness.worker import Engine, config_of, method_of, run_trial
@@ -187,7 +188,7 @@ def spread() -> Iterator[Train]:
     """Trains a trial in two processes."""
     import ray
 
-    for key, value in _LOCAL_RAY.items():
+    for key, value in LOCAL_RAY.items():
         os.environ.setdefault(key, value)
     ray.init(
         num_cpus=2,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import ray
 from ray._private import ray_constants
 
-from featherbench.harness import schedule
+from featherbench.harness import cluster, schedule
 from featherbench.harness.schedule import ClusterError, Pool
 from featherbench.harness.worker import Engine
 
@@ -58,11 +59,13 @@ def idle_worker() -> Any:
 
 
 def test_every_socket_of_our_cluster_is_on_loopback(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schedule, "_worker_class", idle_worker)
+    monkeypatch.setattr(schedule, "worker_class", idle_worker)
     monkeypatch.setenv("RAY_worker_niceness", "0")  # by default 15, which starves it on a busy machine
     before = listening()
     with Pool(engine=engine, num_workers=1, num_threads=1) as pool:
         [seats] = pool._workers
+        while seats.worker is None:
+            pool._move_in()
         assert ray.get(seats.worker.progress.remote(), timeout=240) == {}
         found = listening() - before
         nodes = {node["NodeManagerAddress"] for node in ray.nodes()}
@@ -114,3 +117,98 @@ def test_the_authentication_of_somebody_elses_cluster_is_left_alone(engine: Engi
         with pytest.raises(ClusterError):
             Pool(engine=engine, address=where).__enter__()
     assert asked["address"] == where and asked["ours"] == {}
+
+
+# --- places ------------------------------------------------------------------------------------------------------------
+
+
+def divided(monkeypatch: pytest.MonkeyPatch, nodes: list[dict[str, float]], **given: Any) -> cluster.Shares:
+    monkeypatch.setattr(cluster, "nodes_now", lambda: nodes)
+    return cluster.shares(**{"count": None, "threads": None, "processes": 1, **given})
+
+
+def test_what_workers_take_of_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    def of(nodes: list[dict[str, float]], **given: Any) -> tuple[int, int, float, int]:
+        found = divided(monkeypatch, nodes, **given)
+        return found.count, found.cpus, found.gpus, found.spare
+
+    laptop, box = {"CPU": 4.0}, {"CPU": 32.0, "GPU": 8.0}
+    assert of([laptop]) == (1, 4, 0, 0), "one worker with all cores"
+    assert of([laptop], count=2, threads=1) == (2, 1, 0, 2)
+    assert of([{"memory": 9.0}, laptop, {"CPU": 2.0}]) == (2, 2, 0, 2), "a worker a node, the head without cores apart"
+    assert of([box]) == (8, 1, 1.0, 24), "a worker a GPU"
+    assert of([box, box], count=32) == (32, 1, 0.5, 32), "small trials share GPUs"
+    assert of([box], processes=4) == (2, 1, 1.0, 24)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "given", "words"),
+    [
+        ([{"CPU": 4.0}], {"count": 5}, "5 workers were asked for, each with 1 CPU; the cluster has 4 CPUs. Give fewer"),
+        ([{"CPU": 4.0}] * 2, {"count": 1, "threads": 8}, "each with 8 CPU; the cluster has 8 CPUs on 2 nodes"),
+        (
+            [{"CPU": 8.0, "GPU": 2.0}],
+            {"processes": 4},
+            "1 workers of 4 processes were asked for, each process with 1 CPU, 1 GPU",
+        ),
+        ([{"memory": 1.0}], {}, "the cluster has 0 CPUs"),
+    ],
+)
+def test_what_no_node_can_ever_hold_is_refused(
+    nodes: list[dict[str, float]], given: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ClusterError, match=words):
+        divided(monkeypatch, nodes, **given)
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "worker_class", idle_worker)
+
+
+@pytest.mark.usefixtures("idle")
+def test_a_long_wait_for_a_place_is_told(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(schedule, "granted", lambda group: None)  # somebody else has it
+    heard: list[str] = []
+    with Pool(engine=engine, num_workers=1, num_threads=1, on_wait=heard.append) as pool:
+        deadline = time.monotonic() + 60
+        while not heard and time.monotonic() < deadline:
+            pool._move_in()
+        assert "1 of 1 workers have waited" in heard[0] and "a place with 1 CPU; free in the cluster:" in heard[0]
+        monkeypatch.undo()
+        monkeypatch.setattr(schedule, "worker_class", idle_worker)
+        while pool._workers[0].worker is None and time.monotonic() < deadline:
+            pool._move_in()
+        assert cluster.is_alive(pool._workers[0].node)
+
+
+@pytest.mark.usefixtures("idle")
+def test_nodes_that_join_are_used(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setattr(schedule, "GROW_SECONDS", 0.1)
+    small = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        first = small.add_node(num_cpus=1)
+        with Pool(engine=engine, address=small.address) as pool:
+
+            def living() -> list[str]:
+                pool._move_in()
+                return [seats.node for seats in pool._workers if seats.worker and cluster.is_alive(seats.node)]
+
+            def wait_for(count: int) -> None:
+                deadline = time.monotonic() + 90
+                while len(living()) != count and time.monotonic() < deadline:
+                    time.sleep(0.2)
+                assert len(living()) == count
+
+            wait_for(1)
+            small.add_node(num_cpus=1)
+            wait_for(2)
+            small.remove_node(first, False)
+            wait_for(1)
+            assert len(set(living())) == 1
+    finally:
+        small.shutdown()

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import ray
 
-from featherbench.harness import schedule, shared
+from featherbench.harness import cluster, schedule, shared
 from featherbench.tasks.base import Unavailable
 from featherbench.tasks.metrics import meteor, ptb
 
@@ -26,7 +26,7 @@ REFERENCES = [["a cheap pub", "it is cheap"], ["the café lies by the river"], [
 @pytest.fixture
 def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Ray on this machine, as a sweep starts it."""
-    for key, value in schedule._LOCAL_RAY.items():
+    for key, value in cluster.LOCAL_RAY.items():
         monkeypatch.setenv(key, value)
     ray.init(
         num_cpus=2,
@@ -106,7 +106,7 @@ def test_a_reason_comes_back_from_the_shared_process_as_it_is(
 def test_a_worker_shares_from_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(shared, "share_meteor", lambda: asked.append("shared"))
-    schedule._worker_class().__ray_actor_class__(engine=None, threads=1)
+    schedule.worker_class().__ray_actor_class__(engine=None, threads=1)
     assert asked == ["shared"]
 
 

@@ -242,7 +242,7 @@ def test_workers_that_cannot_start_end_the_sweep_with_the_reason(
 ) -> None:
     import ray
 
-    monkeypatch.setattr(schedule, "_worker_class", lambda: ray.remote(NeverStarts))
+    monkeypatch.setattr(schedule, "worker_class", lambda: ray.remote(NeverStarts))
     kept = Store(f"sqlite:///{tmp_path / 'store.sqlite'}")
     with pytest.raises(ClusterError, match="workers cannot start here.*NeverStarts"):
         run_plan(
