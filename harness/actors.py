@@ -36,7 +36,7 @@ def worker_class() -> Any:
             if group is not None:
 
                 def another(place: Any) -> Any:
-                    alike = worker_class().options(**options, max_restarts=0, scheduling_strategy=place)
+                    alike = worker_class().options(**options, scheduling_strategy=place)
                     return alike.remote(engine, threads)
 
                 self._gang = Gang(another, group, engine)

@@ -124,10 +124,12 @@ class Pool:
             slots = 1 if processes > 1 else self.engine.slots or (MOST_SLOTS if self._shares.gpus else 1)
             self._seats = 1 if slots == 1 else 2 * slots  # the others load, decode and score while a pack trains
             self._class = worker_class()
-            # where the workers leave cores free, these score while the next trials train
-            there = ray.remote(num_cpus=1, max_retries=MAX_ATTEMPTS - 1)(score_there)
+            # where the workers leave cores free, these score while the next trials train: as many at a time as there
+            # are, but none asks Ray for a core, which may be gone with its node
+            there = ray.remote(num_cpus=0, max_retries=MAX_ATTEMPTS - 1)(score_there)
             self._score = there if self._shares.spare else None
             self._scoring: dict[Any, Job] = {}
+            self._unscored: deque[tuple[Job, Result]] = deque()
             self._over: Exception | None = None  # what ends the sweep
             self._began = self._grown = self._told = self._counted = time.monotonic()
             self._gpu_seconds = 0.0
@@ -207,7 +209,8 @@ class Pool:
         while True:
             if not ended and (why := self._out_of_time()):
                 self.stopped = why
-                for job in [*self._scoring.values(), *(job for seats in self._workers for job in seats.jobs.values())]:
+                running = [job for seats in self._workers for job in seats.jobs.values()]
+                for job in (*self._waiting, *self._scoring.values(), *(job for job, _ in self._unscored), *running):
                     driver.died(job, why)
                 return
             self._move_in()
@@ -284,9 +287,12 @@ class Pool:
             if self._shares.processes > 1 and result.status == "failed":
                 self._renew(seats)  # some of its processes may wait for others for ever
             if self._score is not None and result.predictions:
-                self._scoring[self._score.remote(job.trial.model_dump_json(), result.model_dump_json())] = job
+                self._unscored.append((job, result))
             else:
                 ended.append((job, result))
+        while self._score is not None and self._unscored and len(self._scoring) < self._shares.spare:
+            job, result = self._unscored.popleft()
+            self._scoring[self._score.remote(job.trial.model_dump_json(), result.model_dump_json())] = job
         return ended
 
     def _seat(self, driver: Driver) -> None:

@@ -15,7 +15,12 @@ import ray
 from ray._private import ray_constants
 
 from featherbench.harness import cluster, schedule
+from featherbench.harness.plan import expand
+from featherbench.harness.records import Prediction, Trial
+from featherbench.harness.records import Result as TrialResult
+from featherbench.harness.run import Sweep
 from featherbench.harness.schedule import ClusterError, Pool
+from featherbench.harness.store import Store
 from featherbench.harness.worker import Engine
 
 OURS = ("RAY_AUTH_MODE", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
@@ -212,3 +217,68 @@ def test_nodes_that_join_are_used(engine: Engine, monkeypatch: pytest.MonkeyPatc
             assert len(set(living())) == 1
     finally:
         small.shutdown()
+
+
+def worker_that_answers() -> Any:
+    """Return a worker's class whose trials are done at once, with an output for each item."""
+
+    class Worker:
+        def __init__(self, engine: Any, threads: int) -> None:
+            pass
+
+        def run(self, text: str, scored: bool) -> str:
+            from featherbench.harness.data import items
+
+            trial = Trial.model_validate_json(text)
+            outputs = [Prediction(item=i, text="a b c d", truncated=False) for i in items(trial.task, trial.evaluate)]
+            assert not scored, "others have a core for that"
+            return TrialResult(trial_id=trial.id, status="ok", predictions=tuple(outputs)).model_dump_json()
+
+        def forget(self, trial_id: str) -> None:
+            pass
+
+        def progress(self) -> dict[str, tuple[str, int, int]]:
+            return {}
+
+    return ray.remote(Worker)
+
+
+def test_outputs_are_scored_also_when_the_node_with_free_cores_has_left(
+    engine: Engine, tiny_llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setattr(schedule, "worker_class", worker_that_answers)
+    plan = expand(PLAN.format(backbone=tiny_llama))
+    small = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        nodes = {node.node_id: node for node in (small.add_node(num_cpus=1), small.add_node(num_cpus=1))}
+        pool = Pool(engine=engine, address=small.address, num_workers=1, num_threads=1)
+        sweep = Sweep(plan=plan, store=Store(f"sqlite:///{tmp_path}/store.sqlite"))
+        with sweep.turn():
+            first = sweep.next_job()
+        assert first is not None
+        with pool:
+            assert pool._shares.spare == 1
+            while pool._workers[0].worker is None:
+                pool._move_in()
+            (other,) = set(nodes) - {pool._workers[0].node}
+            small.remove_node(nodes[other], False)
+            pool.run(sweep, first, lambda trial, result: None, lambda running: None)
+        assert sweep.done() == {"ok": 3}
+    finally:
+        small.shutdown()
+
+
+PLAN = """
+protocol: 1
+name: small
+backbones: [{backbone}]
+tasks: [places]
+sizes: [20]
+methods: [prefix]
+untuned: false
+test: 4
+final: {{seeds: 3}}
+"""
