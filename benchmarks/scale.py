@@ -100,8 +100,9 @@ def fill(plan: Plan, store: Store, finished: int) -> None:
 
 def places(total: int, finished: int) -> dict[str, Any]:
     """Measure the driver alone on a plan of so many places."""
-    cells = len(METHODS) * 4
-    text = PLAN.format(backbone="feather-3m", sizes=[20, 50, 100, 200], methods=METHODS, seeds=-(-total // cells))
+    sizes = list(range(20, 190, 10))
+    seeds = -(-total // (len(METHODS) * len(sizes)))
+    text = PLAN.format(backbone="feather-3m", sizes=sizes, methods=METHODS, seeds=seeds)
     seconds: dict[str, float] = {}
     began = time.perf_counter()
 
