@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
-from featherbench.reports.statistics import crossed, pseudo_values
+from featherbench.reports.statistics import crossed, intervals, pseudo_values
 from featherbench.tasks import TASKS
 from featherbench.tasks.base import Score, Unavailable
+from featherbench.tasks.golden import SETS, lines
 from featherbench.tasks.metrics.additive import Additive, by_group, left_out
 from featherbench.tasks.metrics.bleu import BLEU, DART_BLEU, DART_BLEU_LOWER_SPLIT, WEBNLG_BLEU
 from featherbench.tasks.metrics.cider import CIDER
@@ -53,7 +56,7 @@ def additive(score: Score) -> Additive:
     return score.additive
 
 
-def statistics(score: Score, outputs: list[str], references: list[tuple[str, ...]]) -> np.ndarray:
+def statistics(score: Score, outputs: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
     try:
         return additive(score).statistics(outputs, references)
     except Unavailable as reason:
@@ -61,8 +64,17 @@ def statistics(score: Score, outputs: list[str], references: list[tuple[str, ...
 
 
 @pytest.mark.filterwarnings("ignore:.*fewer than 4 tokens")
+@pytest.mark.parametrize("case", SETS)
 @pytest.mark.parametrize("name", SCORES)
-def test_the_sums_give_the_official_score(name, corpus):
+def test_the_sums_give_the_score_of_every_golden_case(name, case):
+    outputs, references = lines(case)
+    value = additive(SCORES[name]).score(statistics(SCORES[name], outputs, references).sum(axis=0))
+    assert value == pytest.approx(SCORES[name].corpus(outputs, references), rel=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:.*fewer than 4 tokens")
+@pytest.mark.parametrize("name", SCORES)
+def test_the_sums_give_the_score(name, corpus):
     outputs, references = corpus
     found = statistics(SCORES[name], outputs, references)
     assert found.shape == (30, len(additive(SCORES[name]).names))
@@ -95,6 +107,26 @@ def test_a_corpus_without_matches_has_a_score_of_sums_too():
     outputs, references = ["x y", ""], [("a b c d",), ("e f g h",)]
     for score in (BLEU, WEBNLG_BLEU, DART_BLEU):
         assert additive(score).score(additive(score).statistics(outputs, references).sum(axis=0)) == 0
+
+
+def test_the_jackknife_centres_on_the_corpus_score(corpus):
+    """The whole way of a paired difference: item statistics of two methods over three seeds, to both intervals."""
+    outputs, references = corpus
+    rng = np.random.default_rng(3)
+
+    def method(loss: float) -> tuple[np.ndarray, np.ndarray]:
+        texts = [[" ".join(w for w in text.split() if rng.random() > loss) for text in outputs] for _ in range(3)]
+        counts = [additive(BLEU).statistics(found, references) for found in texts]
+        scores = np.array([additive(BLEU).score(seed.sum(axis=0)) for seed in counts])
+        return scores, pseudo_values(scores, [left_out(additive(BLEU).score, seed) for seed in counts])
+
+    ours, theirs = method(0.02), method(0.3)
+    scores, psi = ours[0] - theirs[0], ours[1] - theirs[1]
+    assert scores.shape == (3,) and psi.shape == (3, 30)
+    np.testing.assert_allclose(psi.mean(axis=1), scores, atol=2, err_msg="but for the jackknife's bias")
+    found = intervals(scores, psi)
+    assert found.primary.items == 30 and found.primary.estimate == scores.mean()
+    assert found.primary.standard_error > found.test_set.standard_error
 
 
 def test_groups_are_summed_before_they_are_left_out(corpus):

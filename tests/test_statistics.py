@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,6 +170,12 @@ def test_the_gap_of_two_item_sets_is_welchs_variance_for_fixed_seeds(rng):
     assert found.standard_error == pytest.approx(
         stats.ttest_ind(unseen, seen, equal_var=False)._standard_error, rel=3e-3
     )
+
+
+def test_the_statistics_load_numpy_and_scipy_only():
+    source = Path(st.__file__).read_text()
+    found = re.findall(r"^(?:from|import) ([a-z_]+)", source, re.MULTILINE)
+    assert set(found) <= {"__future__", "math", "collections", "dataclasses", "functools", "typing", "numpy", "scipy"}
 
 
 # --- tests ----------------------------------------------------------------------------------------------------------
