@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from featherbench.tasks.metrics.additive import Additive
+
 SPLITS = ("train", "validation", "test")
 
 
@@ -59,6 +61,8 @@ class Score:
     higher_is_better: bool = True
     unit: str = "points, 0 to 100"
     """What the value counts"""
+    additive: Additive | None = None
+    """How it follows from sums over items, if it does: then intervals for new inputs can be had"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import sacrebleu
 from sacrebleu.metrics.bleu import BLEU as SacreBLEU
 
 from featherbench.tasks.base import Score
 from featherbench.tasks.metrics import dart_text
+from featherbench.tasks.metrics.additive import Additive, Array
 from featherbench.tasks.metrics.references import STREAMS, first_three
 from featherbench.tasks.metrics.signature import signature as _signature
 from featherbench.tasks.metrics.webnlg_text import prepare
@@ -72,6 +74,43 @@ def dart_bleu_lower_split(predictions: Sequence[str], references: Sequence[Seque
     return _multi_bleu(*dart_text.prepare(predictions, references), lowercase=False)
 
 
+# --- sums over items --------------------------------------------------------------------------------------------------
+
+ORDER = 4
+NAMES = ("words", "reference words", *(f"{what} {n}" for what in ("matches", "n-grams") for n in range(1, ORDER + 1)))
+
+
+def _counts(scorer: SacreBLEU, outputs: Sequence[str], golds: Sequence[Sequence[str]]) -> Array:
+    """Return lengths, matches and n-grams of each item, as `NAMES` says."""
+    found = [scorer.sentence_score(output, refs) for output, refs in zip(outputs, golds, strict=True)]
+    return np.array([[line.sys_len, line.ref_len, *line.counts, *line.totals] for line in found], dtype=np.float64)
+
+
+def _from_counts(sums: Array, smooth: str) -> float:
+    words, reference_words, *counts = (int(value) for value in sums)
+    found = SacreBLEU.compute_bleu(counts[:ORDER], counts[ORDER:], words, reference_words, smooth_method=smooth)
+    return float(found.score)
+
+
+def item_counts(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Array:
+    """Return the counts of `bleu` for each item, [items, 10]."""
+    scorer = SacreBLEU(tokenize="13a", lowercase=True, force=True, effective_order=True)
+    return _counts(scorer, predictions, references)
+
+
+def _multi_bleu_counts(predictions: Sequence[str], references: Sequence[Sequence[str]], lowercase: bool) -> Array:
+    scorer = SacreBLEU(tokenize="none", lowercase=lowercase, force=True, effective_order=True)
+    golds = [[_perl_words(refs[i]) if i < len(refs) else "" for i in range(STREAMS)] for refs in references]
+    return _counts(scorer, [_perl_words(text) for text in predictions], golds)
+
+
+def _additive(statistics: Callable[[Sequence[str], Sequence[Sequence[str]]], Array], smooth: str = "none") -> Additive:
+    return Additive(names=NAMES, statistics=statistics, score=lambda sums: _from_counts(sums, smooth))
+
+
+# --- records ----------------------------------------------------------------------------------------------------------
+
+
 def signature(references: Sequence[Sequence[str]]) -> str:
     """Return options, sacrebleu's version and the item and reference counts."""
     count = sum(len(refs) for refs in references)
@@ -86,15 +125,22 @@ def _multi_bleu_signature(references: Sequence[Sequence[str]], case: str, text: 
     return _signature("bleu", used, *options, package="sacrebleu")
 
 
-BLEU = Score(name="bleu", corpus=bleu, signature=signature)
+BLEU = Score(name="bleu", corpus=bleu, signature=signature, additive=_additive(item_counts, "exp"))
 WEBNLG_BLEU = Score(
-    name="bleu", corpus=webnlg_bleu, signature=lambda refs: _multi_bleu_signature(refs, "lc", "webnlg2017")
+    name="bleu",
+    corpus=webnlg_bleu,
+    signature=lambda refs: _multi_bleu_signature(refs, "lc", "webnlg2017"),
+    additive=_additive(lambda outputs, refs: _multi_bleu_counts(*prepare(outputs, refs), lowercase=True)),
 )
 DART_BLEU = Score(
-    name="bleu", corpus=dart_bleu, signature=lambda refs: _multi_bleu_signature(refs, "mixed", dart_text.RAW)
+    name="bleu",
+    corpus=dart_bleu,
+    signature=lambda refs: _multi_bleu_signature(refs, "mixed", dart_text.RAW),
+    additive=_additive(lambda outputs, refs: _multi_bleu_counts(outputs, first_three(refs), lowercase=False)),
 )
 DART_BLEU_LOWER_SPLIT = Score(
     name="bleu_lower_split",
     corpus=dart_bleu_lower_split,
     signature=lambda refs: _multi_bleu_signature(refs, "lc", "dart-lower-split"),
+    additive=_additive(lambda outputs, refs: _multi_bleu_counts(*dart_text.prepare(outputs, refs), lowercase=False)),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from featherbench.tasks.base import Score
+from featherbench.tasks.metrics.additive import mean_of
 from featherbench.tasks.metrics.ptb import ptb_corpus
 from featherbench.tasks.metrics.signature import signature as _signature
 
@@ -32,4 +33,5 @@ CIDER = Score(
     corpus=cider,
     signature=lambda refs: _signature("cider", refs, "tok:ptb", "n:4", "sigma:6", "idf:refs", package="pycocoevalcap"),
     unit="CIDEr, 0 to 10",
+    additive=mean_of(lambda outputs, references: cider_lines(outputs, references)[1], scale=1),
 )

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+import numpy as np
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
 from featherbench.tasks.base import Score
+from featherbench.tasks.metrics.additive import Additive, Array
 from featherbench.tasks.metrics.signature import signature as _signature
 
 ORDER = 5
@@ -56,14 +58,27 @@ def _reference_side(
     return {gram: math.log2(counts[gram[:-1]] / count) for gram, count in counts.items() if gram}, clips
 
 
-def _hits(outputs: list[Words], references: list[list[Words]]) -> list[float]:
-    """Return for each order the information of the matched n-grams, clipped at the best reference of the line."""
+def _gains(outputs: list[Words], references: list[list[Words]]) -> Iterator[tuple[int, int, float]]:
+    """Yield (line, order, information) of the matched n-grams, clipped at the best reference of the line."""
     information, clips = _reference_side(tuple(tuple(tuple(ref) for ref in refs) for refs in references))
-    hits = [0.0] * ORDER
-    for output, most in zip(outputs, clips, strict=True):
+    for line, (output, most) in enumerate(zip(outputs, clips, strict=True)):
         for gram, count in _ngrams(output).items():
             if gram in most:
-                hits[len(gram) - 1] += information[gram] * min(count, most[gram])
+                yield line, len(gram) - 1, information[gram] * min(count, most[gram])
+
+
+def _hits(outputs: list[Words], references: list[list[Words]]) -> list[float]:
+    """Return for each order the information of all matched n-grams."""
+    hits = [0.0] * ORDER
+    for _, order, gain in _gains(outputs, references):
+        hits[order] += gain
+    return hits
+
+
+def _item_hits(outputs: list[Words], references: list[list[Words]]) -> Array:
+    hits = np.zeros((len(outputs), ORDER))
+    for line, order, gain in _gains(outputs, references):
+        hits[line, order] += gain
     return hits
 
 
@@ -74,10 +89,28 @@ def _penalty(ratio: float) -> float:
     return math.exp(math.log(0.5) / math.log(1.5) ** 2 * math.log(ratio) ** 2)
 
 
+def _lower_tokens(
+    predictions: Sequence[str], references: Sequence[Sequence[str]]
+) -> tuple[list[Words], list[list[Words]]]:
+    """Return outputs and references as the Python code splits them."""
+    outputs = [[word.lower() for word in tokens(text)] for text in predictions]
+    return outputs, [[[word.lower() for word in tokens(ref)] for ref in refs] for refs in references]
+
+
+def _perl_tokens(
+    predictions: Sequence[str], references: Sequence[Sequence[str]]
+) -> tuple[list[Words], list[list[Words]]]:
+    """Return outputs and references as mteval-v13a.pl splits them."""
+
+    def words(text: str) -> Words:
+        return [word for word in tokens(text.translate(_ASCII_LOWER)) if word]
+
+    return [words(text) for text in predictions], [[words(ref) for ref in refs] for refs in references]
+
+
 def nist_py(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """Return NIST by the Python code: mean reference length of each line, totals without a floor at 0."""
-    outputs = [[word.lower() for word in tokens(text)] for text in predictions]
-    golds = [[[word.lower() for word in tokens(ref)] for ref in refs] for refs in references]
+    outputs, golds = _lower_tokens(predictions, references)
     length = sum(map(len, outputs))
     expected = sum(sum(map(len, refs)) / len(refs) for refs in golds)
     totals = [sum(len(output) - n for output in outputs) for n in range(ORDER)]
@@ -87,12 +120,7 @@ def nist_py(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> 
 
 def nist_mteval(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """Return NIST by mteval-v13a.pl: pooled reference length, totals floored at 0, only A to Z lower-cased."""
-
-    def words(text: str) -> Words:
-        return [word for word in tokens(text.translate(_ASCII_LOWER)) if word]
-
-    outputs = [words(text) for text in predictions]
-    golds = [[words(ref) for ref in refs] for refs in references]
+    outputs, golds = _perl_tokens(predictions, references)
     length = sum(map(len, outputs))
     expected = sum(len(ref) for refs in golds for ref in refs) * len(golds) / sum(map(len, golds))
     totals = [max(1, sum(max(0, len(output) - n) for output in outputs)) for n in range(ORDER)]
@@ -100,11 +128,56 @@ def nist_mteval(predictions: Sequence[str], references: Sequence[Sequence[str]])
     return _penalty(length / expected) * gained
 
 
+# --- sums over items --------------------------------------------------------------------------------------------------
+
+_BY_ORDER = tuple(f"{what} {n}" for what in ("n-grams", "information") for n in range(1, ORDER + 1))
+
+
+def _py_statistics(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Array:
+    outputs, golds = _lower_tokens(predictions, references)
+    counts = [
+        [len(output), sum(map(len, refs)) / len(refs), *(len(output) - n for n in range(ORDER))]
+        for output, refs in zip(outputs, golds, strict=True)
+    ]
+    return np.hstack([np.array(counts, dtype=np.float64), _item_hits(outputs, golds)])
+
+
+def _py_from(sums: Array) -> float:
+    length, expected, totals, hits = sums[0], sums[1], sums[2 : 2 + ORDER], sums[2 + ORDER :]
+    gained = sum(hit / total for hit, total in zip(hits, totals, strict=True) if total)
+    return float(_penalty(length / expected) * gained)
+
+
+def _mteval_statistics(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Array:
+    outputs, golds = _perl_tokens(predictions, references)
+    counts = [
+        [len(output), sum(map(len, refs)), len(refs), 1, *(max(0, len(output) - n) for n in range(ORDER))]
+        for output, refs in zip(outputs, golds, strict=True)
+    ]
+    return np.hstack([np.array(counts, dtype=np.float64), _item_hits(outputs, golds)])
+
+
+def _mteval_from(sums: Array) -> float:
+    (length, words, count, items), totals, hits = sums[:4], sums[4 : 4 + ORDER], sums[4 + ORDER :]
+    gained = sum(hit / max(1, total) for hit, total in zip(hits, totals, strict=True))
+    return float(_penalty(length / (words * items / count)) * gained)
+
+
+_ADDITIVE = {
+    "nist_py": Additive(names=("words", "mean reference words", *_BY_ORDER), statistics=_py_statistics, score=_py_from),
+    "nist_mteval": Additive(
+        names=("words", "reference words", "references", "items", *_BY_ORDER),
+        statistics=_mteval_statistics,
+        score=_mteval_from,
+    ),
+}
+
+
 def _score(name: str, length: str, case: str) -> Score:
     def sign(references: Sequence[Sequence[str]]) -> str:
         return _signature(name, references, "tok:13a", f"case:{case}", "n:5", f"length:{length}", package="sacrebleu")
 
-    return Score(name=name, corpus=globals()[name], signature=sign, unit="NIST, from 0")
+    return Score(name=name, corpus=globals()[name], signature=sign, unit="NIST, from 0", additive=_ADDITIVE[name])
 
 
 NIST_PY = _score("nist_py", "line-mean", "lc")

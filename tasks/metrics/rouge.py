@@ -12,6 +12,7 @@ from functools import lru_cache
 from rapidfuzz.distance import LCSseq
 
 from featherbench.tasks.base import Score
+from featherbench.tasks.metrics.additive import mean_of
 from featherbench.tasks.metrics.ptb import ptb_corpus
 from featherbench.tasks.metrics.signature import signature as _signature
 
@@ -67,6 +68,7 @@ def _xsum(key: str) -> Score:
         name=key,
         corpus=corpus,
         signature=lambda references: _signature(key, [r[:1] for r in references], *options, package="rouge-score"),
+        additive=mean_of(lambda outputs, references: [line[key] for line in xsum_lines(outputs, references)]),
     )
 
 
@@ -74,5 +76,6 @@ ROUGE_L = Score(
     name="rouge_l",
     corpus=rouge_l,
     signature=lambda refs: _signature("rouge_l", refs, "tok:ptb", f"beta:{BETA}", package="pycocoevalcap"),
+    additive=mean_of(rouge_l_lines),
 )
 XSUM_ROUGE = tuple(_xsum(key) for key in XSUM_KEYS)

@@ -14,9 +14,11 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from featherbench.tasks.base import Score
+from featherbench.tasks.metrics.additive import Additive
 from featherbench.tasks.metrics.dart_text import RAW
 from featherbench.tasks.metrics.references import first_three
 from featherbench.tasks.metrics.signature import signature as _signature
@@ -216,16 +218,25 @@ def ter(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> floa
     return 100 * sum(count for count, _ in lines) / length
 
 
-def _score(text: str, corpus: Callable[[Sequence[str], Sequence[Sequence[str]]], float]) -> Score:
+Prepare = Callable[[Sequence[str], Sequence[Sequence[str]]], tuple[Sequence[str], Sequence[Sequence[str]]]]
+"""Outputs and references -> the texts that are compared"""
+
+
+def _score(text: str, prepared: Prepare) -> Score:
     options = ("case:lc", f"text:{text}", f"beam:{BEAM}", "like:tercom-0.7.25")
     return Score(
         name="ter",
-        corpus=corpus,
+        corpus=lambda predictions, references: ter(*prepared(predictions, references)),
         signature=lambda refs: _signature("ter", first_three(refs), *options, package="featherbench"),
         higher_is_better=False,
         unit="edits per 100 reference words",
+        additive=Additive(
+            names=("edits", "reference words"),
+            statistics=lambda outputs, refs: np.array(ter_lines(*prepared(outputs, refs)), dtype=np.float64),
+            score=lambda sums: float(100 * sums[0] / sums[1]),
+        ),
     )
 
 
-WEBNLG_TER = _score("webnlg2017", lambda predictions, references: ter(*prepare(predictions, references)))
-DART_TER = _score(RAW, lambda predictions, references: ter(predictions, first_three(references)))
+WEBNLG_TER = _score("webnlg2017", prepare)
+DART_TER = _score(RAW, lambda predictions, references: (predictions, first_three(references)))
