@@ -40,8 +40,6 @@ def refused(zero: Zero, precision: Precision) -> str | None:
     """Return why DeepSpeed cannot train this way here, or None."""
     if precision == "float64":
         return "engine: DeepSpeed keeps float32 weights; say precision: float32, or engine: plain."
-    if zero.offload and not torch.cuda.is_available():
-        return "engine.offload: there is no GPU here whose memory it could spare; leave it out."
     return None
 
 
