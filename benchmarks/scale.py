@@ -143,7 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--nodes", type=int, nargs="*", default=[1, 2, 4], help="(default: 1 2 4)")
     parser.add_argument("--repeats", type=int, default=3, help="Sweeps a size (default: 3)")
-    parser.add_argument("--places", type=int, default=100_000, help="(default: 100000)")
+    parser.add_argument("--places", type=int, default=100_000, help="10000 at least (default: 100000)")
     options = parser.parse_args()
     driver = places(options.places, options.places * 99 // 100)
     print(json.dumps(driver), file=sys.stderr)
