@@ -112,7 +112,9 @@ class Shares:
     processes: int
     """Of a worker: more than one where DeepSpeed spreads a trial"""
     cpus: int
-    """Of a process; on a machine without GPU also its threads"""
+    """Of a process"""
+    threads: int
+    """That a process computes with; on a machine without GPU its cores"""
     gpus: float
     """Of a process: 0, or a part of one"""
     spare: int
@@ -134,9 +136,11 @@ def shares(count: int | None, threads: int | None, processes: int) -> Shares:
     workers = count or max(1, (gpus or len(nodes)) // processes)
     smallest = min((int(node["CPU"]) for node in nodes), default=0)
     here = math.ceil(workers * processes / max(1, len(nodes)))  # processes on a node
-    each = 1 if gpus else threads or max(1, smallest // here)
+    computing = threads or max(1, smallest // here)
+    each = 1 if gpus else computing
     part = 1 / math.ceil(workers * processes / gpus) if gpus and processes == 1 else 1.0 if gpus else 0.0
-    wanted = Shares(count=workers, processes=processes, cpus=each, gpus=part, spare=cpus - workers * processes * each)
+    spare = cpus - workers * processes * each
+    wanted = Shares(count=workers, processes=processes, cpus=each, threads=computing, gpus=part, spare=spare)
     fits = any(all(node.get(kind, 0) >= amount for kind, amount in wanted.bundle.items()) for node in nodes)
     if wanted.spare < 0 or workers * processes * part > gpus or not fits:
         of = f" of {processes} processes" if processes > 1 else ""

@@ -172,7 +172,7 @@ class Pool:
         take = {"num_cpus": self._shares.cpus, "num_gpus": self._shares.gpus, "max_restarts": 0}
         leader = self._class.options(**take, max_concurrency=self._seats + 1, scheduling_strategy=at(group, 0))
         gang = (group, take) if self._shares.processes > 1 else ()
-        return leader.remote(self.engine, self._shares.cpus, *gang)
+        return leader.remote(self.engine, self._shares.threads, *gang)
 
     def _renew(self, seats: Seats) -> list[Job]:
         """Ask for a new worker in the place of another one; return the jobs that it had."""

@@ -142,6 +142,7 @@ def test_what_workers_take_of_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None
     assert of([laptop], count=2, threads=1) == (2, 1, 0, 2)
     assert of([{"memory": 9.0}, laptop, {"CPU": 2.0}]) == (2, 2, 0, 2), "a worker a node, the head without cores apart"
     assert of([box]) == (8, 1, 1.0, 24), "a worker a GPU"
+    assert divided(monkeypatch, [box]).threads == 4, "which computes with its part of the cores"
     assert of([box, box], count=32) == (32, 1, 0.5, 32), "small trials share GPUs"
     assert of([box], processes=4) == (2, 1, 1.0, 24)
 
