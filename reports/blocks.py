@@ -1,0 +1,121 @@
+"""What a page is made of: plain records that page.py writes as HTML, Markdown and files. Every text is untrusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from featherbench.reports.samples import Sample
+from featherbench.reports.strip import Strip
+
+Spec = dict[str, Any]
+"""A Vega-Lite specification"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One field of a table."""
+
+    text: str
+    value: float | int | str | None = None
+    """Exact value behind a rounded text: what tables sort by and files hold; None: the text itself, or missing"""
+    note: str = ""
+    """Small second line: the reason, the warning"""
+    strip: Strip | None = None
+    long: bool = False
+    """True for running text, which wraps and keeps its line breaks"""
+    link: str = ""
+    """Address within the site, e.g. "trials/0123456789ab.html"; made by us, never from the store's texts"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The first field of every row is its header."""
+
+    name: str
+    """Letters, digits and hyphens, unique in the site: also of its files"""
+    title: str
+    """Unique on the page; names the scrolling region"""
+    header: tuple[Entry, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    facets: tuple[Mapping[str, str], ...] = ()
+    """What each row can be filtered by, e.g. {"task": "e2e", "size": "100"}; empty: no filters"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heading:
+    """A heading within a page."""
+
+    level: int
+    """2 to 4"""
+    text: str
+    anchor: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+    caution: bool = False
+    """True for what makes numbers less than they seem"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bullets:
+    """A list."""
+
+    items: tuple[str, ...]
+    caution: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """A command to type or a text to copy, shown as it stands."""
+
+    text: str
+    title: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A chart: interactive on the page, and as SVG and PNG beside it."""
+
+    name: str
+    """Like a table's: also of its files"""
+    title: str
+    spec: Spec
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Outputs of several rows for the same inputs."""
+
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folded:
+    """Blocks that are shown on demand; always open in print."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+Block = Heading | Text | Bullets | Code | Table | Figure | Samples | Folded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """One page of the site."""
+
+    path: str
+    """Relative to the site's folder, e.g. "index.html" or "trials/0123456789ab.html" """
+    title: str
+    lead: str
+    """One or two sentences on what the page answers"""
+    blocks: tuple[Block, ...] = field(default=())
+    listed: bool = True
+    """False: reached by links only, as trial pages are"""
