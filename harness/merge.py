@@ -39,6 +39,7 @@ def merge(into: Store, source: Store) -> Merged:
         for table, what in ((tables.proposals, "configurations"), (tables.choices, "choice")):
             _refuse_other(into, source, table, what)
             add_rows(db, table, source.rows(sa.select(table)))
+        _add_claims(db, into, source)
         found = _add_trials(db, into, source)
         add_rows(db, tables.places, source.rows(sa.select(tables.places)))
     return found
@@ -50,6 +51,17 @@ def _add_items(into: Store, source: Store) -> None:
         named.setdefault((row["task"], row["task_version"], row["split"]), []).append(row)
     for (task, version, split), rows in named.items():
         into.add_items(task, version, split, rows)
+
+
+def _add_claims(db: sa.Connection, into: Store, source: Store) -> None:
+    """Looks at claims are all kept, each once: whoever looked more often may claim less."""
+
+    def of(kept: Store) -> list[dict[str, Any]]:
+        return [{k: v for k, v in row.items() if k != "id"} for row in kept.rows(sa.select(tables.claims))]
+
+    there = of(into)
+    if new := [row for row in of(source) if row not in there]:
+        db.execute(tables.claims.insert(), new)
 
 
 def _refuse_other(into: Store, source: Store, table: sa.Table, what: str) -> None:
@@ -75,7 +87,7 @@ def _add_trials(db: sa.Connection, into: Store, source: Store) -> Merged:
     both = [row["id"] for row in theirs if row["status"] is not None and ours.get(row["id"]) is not None]
     taken = {row["id"] for row in theirs if row["id"] not in ours} | {row["id"] for row in mended}
     _add_attempts(db, source, taken)
-    for table in (tables.curves, tables.predictions, tables.scores, tables.logs):
+    for table in (tables.curves, tables.predictions, tables.scores, tables.item_statistics, tables.logs):
         add_rows(db, table, _of(source, table, taken))
     looks = [{k: v for k, v in row.items() if k != "id"} for row in _of(source, tables.looks, taken)]
     if looks:

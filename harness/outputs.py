@@ -66,5 +66,5 @@ def score_file(task: str, file: Path, split: str = "test", names: Sequence[str] 
     if len(outputs) != len(examples):
         raise OutputError(f"{file}: expected {expected}; found {len(outputs)}.")
     predictions = [Prediction(item=i, text=text, truncated=False) for i, text in enumerate(outputs)]
-    found = score(task, predictions, dict(enumerate(examples)), names)
+    found = score(task, predictions, dict(enumerate(examples)), names).values
     return [{**s.model_dump(), "unit": unit[s.metric]} for s in found]

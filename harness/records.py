@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_serializer
 
 from featherbench.harness.secrets import without_secrets
@@ -24,7 +27,9 @@ SizeUnit = Literal["pair", "item"]
 class Record(BaseModel):
     """Frozen, and closed to unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", ser_json_inf_nan="strings", ser_json_bytes="base64", val_json_bytes="base64"
+    )
 
     later: ClassVar[frozenset[str]] = frozenset()
     """Fields that came after the first stored results: left out while they have their default, so that ids stay"""
@@ -229,6 +234,27 @@ class ScoreValue(Record):
     """Scorer, version, options, item and reference counts; or the reason why there is no value"""
 
 
+class ItemStatistics(Record):
+    """What a corpus score sums over items (tasks/metrics/additive.py), one row for each prediction in their order."""
+
+    metric: str
+    names: tuple[str, ...]
+    """What each column counts"""
+    packed: bytes
+    """Little-endian float64 [items, names], row by row, compressed by zlib"""
+
+    @classmethod
+    def of(cls, metric: str, names: Sequence[str], statistics: NDArray[np.float64]) -> ItemStatistics:
+        """Return the record of an array [items, names]."""
+        return cls(metric=metric, names=tuple(names), packed=zlib.compress(statistics.astype("<f8").tobytes()))
+
+    @property
+    def statistics(self) -> NDArray[np.float64]:
+        """Return the array, [items, names]."""
+        values = np.frombuffer(zlib.decompress(self.packed), dtype="<f8").astype(np.float64)
+        return values.reshape(-1, len(self.names))
+
+
 class Cost(Record):
     """What the trial took. Bytes and seconds are measured, FLOPs are computed (harness/cost.py)."""
 
@@ -270,6 +296,8 @@ class Result(Record):
     cause: str | None = None
     """For failed and diverged trials: what happened, with the traceback's end"""
     scores: tuple[ScoreValue, ...] = ()
+    item_statistics: tuple[ItemStatistics, ...] = ()
+    """Of the scores that follow from sums over items"""
     curve: tuple[CurvePoint, ...] = ()
     predictions: tuple[Prediction, ...] = ()
     best_step: int | None = None

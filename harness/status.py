@@ -126,7 +126,7 @@ def kept_predictions(kept: Store, trial_id: str) -> list[Prediction]:
     ]
 
 
-def rescore(kept: Store, trial_id: str) -> list[ScoreValue]:
+def rescore(kept: Store, trial_id: str) -> tuple[ScoreValue, ...]:
     """Score a trial's kept predictions again and replace its scores; logged as a look at the split.
 
     Raises: StoreError if a score that is stored cannot be had here.
@@ -139,10 +139,10 @@ def rescore(kept: Store, trial_id: str) -> list[ScoreValue]:
     found = score(trial.task, predictions, data.references(trial.task, trial.evaluate))
     where = (tables.scores.c.trial == trial_id) & tables.scores.c.value.is_not(None)
     had = {(row["metric"], row["subset"]) for row in kept.rows(sa.select(tables.scores).where(where))}
-    if missing := [s for s in found if s.value is None and (s.metric, s.subset) in had]:
+    if missing := [s for s in found.values if s.value is None and (s.metric, s.subset) in had]:
         raise StoreError(f"{missing[0].metric} cannot be computed here, the stored scores stay: {missing[0].signature}")
-    kept.replace_scores(trial_id, found)
-    return found
+    kept.replace_scores(trial_id, found.values, found.statistics)
+    return found.values
 
 
 def export_trial(kept: Store, trial_id: str, artifacts: str, destination: Path) -> list[Path]:

@@ -17,15 +17,17 @@ import psutil
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from featherbench.harness.records import Cell, Phase, Place, Result, ScoreValue, Trial
+from featherbench.harness.records import Cell, ItemStatistics, Phase, Place, Result, ScoreValue, Trial
 from featherbench.harness.tables import (
     SCHEMA,
     attempts,
     cells,
     choices,
+    claims,
     curves,
     drivers,
     index_lists,
+    item_statistics,
     items,
     leases,
     logs,
@@ -377,6 +379,7 @@ class Store:
             for table, rows in ((curves, result.curve), (predictions, result.predictions)):
                 add_rows(db, table, [{"trial": result.trial_id, **row.model_dump()} for row in rows])
             add_rows(db, scores, _score_rows(result.trial_id, result.scores))
+            add_rows(db, item_statistics, _statistics_rows(result.trial_id, result.item_statistics))
             if result.log:
                 add_rows(db, logs, [{"trial": result.trial_id, "text": result.log}])
             spec = db.scalars(sa.select(trials.c.spec).where(trials.c.id == result.trial_id)).one()
@@ -405,21 +408,30 @@ class Store:
         }
         with self.transaction() as db:
             found = db.scalars(sa.select(trials.c.id).where(kinds[kind] & trials.c.id.in_(again))).all()
-            for table in (curves, predictions, scores, logs):
+            for table in (curves, predictions, scores, item_statistics, logs):
                 db.execute(table.delete().where(table.c.trial.in_(found)))
             nothing = {"status": None, "cause": None, "finished": None}
             db.execute(trials.update().where(trials.c.id.in_(found)).values(**nothing))
         return len(found)
 
-    def replace_scores(self, trial_id: str, found: Sequence[ScoreValue]) -> None:
+    def replace_scores(
+        self, trial_id: str, found: Sequence[ScoreValue], statistics: Sequence[ItemStatistics] = ()
+    ) -> None:
         """Store the scores of a re-scoring of kept predictions, and log the look at the split."""
         with self.transaction() as db:
-            db.execute(scores.delete().where(scores.c.trial == trial_id))
+            for table in (scores, item_statistics):
+                db.execute(table.delete().where(table.c.trial == trial_id))
             add_rows(db, scores, _score_rows(trial_id, found))
+            add_rows(db, item_statistics, _statistics_rows(trial_id, statistics))
             spec = db.scalars(sa.select(trials.c.spec).where(trials.c.id == trial_id)).one()
             if spec["evaluate"]["split"] == "test":
                 look = {"trial": trial_id, "split": spec["evaluate"]["name"], "reason": "re-score", "at": _now()}
                 db.execute(looks.insert().values(**look))
+
+    def add_claim_look(self, look: Mapping[str, Any]) -> None:
+        """Record that a claim was looked at, with what it was answered; nothing is ever taken away (protocol 1.2)."""
+        with self.transaction() as db:
+            db.execute(claims.insert().values(**look, at=_now()))
 
     # --- what everybody reads -------------------------------------------------------------------------------------
 
@@ -559,6 +571,10 @@ def _reason(error: sa.exc.DBAPIError) -> str:
 
 def _score_rows(trial_id: str, found: Sequence[ScoreValue]) -> list[dict[str, Any]]:
     return [{"trial": trial_id, "position": i, **score.model_dump()} for i, score in enumerate(found)]
+
+
+def _statistics_rows(trial_id: str, found: Sequence[ItemStatistics]) -> list[dict[str, Any]]:
+    return [{"trial": trial_id, **one.model_dump()} for one in found]
 
 
 def add_rows(db: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 class Text(sa.TypeDecorator[str]):
@@ -119,6 +119,14 @@ scores = sa.Table(
     sa.Column("signature", sa.String),
     sa.Column("position", sa.Integer),  # order of the task's scores, the primary one first
 )
+item_statistics = sa.Table(
+    "item_statistics",
+    metadata,
+    sa.Column("trial", sa.String, sa.ForeignKey("trials.id"), primary_key=True),
+    sa.Column("metric", sa.String, primary_key=True),
+    sa.Column("names", sa.JSON),
+    sa.Column("packed", sa.LargeBinary),  # [items, names] in the order of the items (records.ItemStatistics)
+)
 predictions = sa.Table(
     "predictions",
     metadata,
@@ -173,6 +181,22 @@ looks = sa.Table(
     sa.Column("reason", sa.String),  # "final" or "re-score"
     sa.Column("at", sa.String),
 )
+claims = sa.Table(
+    "claims",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("claim", sa.String),  # in its canonical words
+    sa.Column("cells", sa.JSON),  # whose trials answered
+    sa.Column("units", sa.Integer),  # seeds or draws at this look
+    sa.Column("alpha", sa.Float),
+    sa.Column("smallest_effect", sa.Float),
+    sa.Column("answer", sa.String),
+    sa.Column("estimate", sa.Float),
+    sa.Column("low", sa.Float, nullable=True),
+    sa.Column("high", sa.Float, nullable=True),
+    sa.Column("p", sa.Float, nullable=True),
+    sa.Column("at", sa.String),
+)
 
 
 def _to_2(op: Operations) -> None:
@@ -182,7 +206,13 @@ def _to_2(op: Operations) -> None:
         table.create(op.get_bind())
 
 
-_UPGRADES: dict[int, Callable[[Operations], None]] = {1: _to_2}
+def _to_3(op: Operations) -> None:
+    """What scores sum over items, which `featherbench score all` fills for trials of before; and looks at claims."""
+    for table in (item_statistics, claims):
+        table.create(op.get_bind())
+
+
+_UPGRADES: dict[int, Callable[[Operations], None]] = {1: _to_2, 2: _to_3}
 """Schema -> the step to the next one"""
 
 

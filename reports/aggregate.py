@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from featherbench.harness.records import Cell, Cost, ScoreValue
-from featherbench.reports.interval import RANKED_FROM, Estimate, estimate
+from featherbench.harness.records import Cell, Cost
+from featherbench.harness.store import Store
+from featherbench.reports.interval import Estimate, estimate
+from featherbench.reports.items import ALL as ALL
+from featherbench.reports.items import Items
+from featherbench.reports.measured import GAP, MIXED, measured, mixed, unit_of, unit_value
+from featherbench.reports.measured import SEEN as SEEN
+from featherbench.reports.measured import UNSEEN as UNSEEN
+from featherbench.reports.ranking import Ranking, ranking
 from featherbench.reports.read import Contents, Run
+from featherbench.reports.statistics import LEAST_UNITS
 
 UNTUNED = "untuned"
-ALL = "all"
-SEEN, UNSEEN = "seen=seen", "seen=unseen"
-MIXED = "the trials were scored by different scorers; re-score them"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +64,10 @@ class Summary:
     """By metric: unseen minus seen, within each trial"""
     costs: Mapping[str, Quantity]
     notes: tuple[str, ...]
+    rank: tuple[int, int] | None = None
+    """Simultaneous 95 % rank interval by the primary score, among the ranked rows of its board"""
+    unranked: str = ""
+    """Why the row has no rank"""
 
     @property
     def counted(self) -> tuple[Run, ...]:
@@ -95,6 +104,8 @@ class Board:
     rows: tuple[Summary, ...]
     warnings: tuple[str, ...]
     """Why rows of this board are not fully comparable"""
+    items: Items | None = None
+    """The item statistics of its runs"""
 
     @property
     def primary(self) -> str | None:
@@ -102,13 +113,16 @@ class Board:
         return self.metrics[0] if self.metrics else None
 
 
-def boards(contents: Contents) -> list[Board]:
-    """Return the boards in the order of their first cells; rows are in the order of the plans."""
+def boards(contents: Contents, store: Store | None = None) -> list[Board]:
+    """Return the boards in the order of their first cells; rows are in the order of the plans.
+
+    Without the store there are no item statistics, so intervals speak of this test set only.
+    """
     grouped: dict[Key, dict[str, list[Run]]] = {}
     for run in contents.runs:
         if run.phase == "final":
             grouped.setdefault(_key(run), {}).setdefault(run.cell.id, []).append(run)
-    return [_board(key, list(cells.values())) for key, cells in grouped.items()]
+    return [_board(key, list(cells.values()), store) for key, cells in grouped.items()]
 
 
 def without_final(contents: Contents) -> list[Cell]:
@@ -132,12 +146,18 @@ def _key(run: Run) -> Key:
     )
 
 
-def _board(key: Key, cells: Sequence[Sequence[Run]]) -> Board:
+def _board(key: Key, cells: Sequence[Sequence[Run]], store: Store | None) -> Board:
     metrics = ordered_metrics(run for runs in cells for run in runs)
     subsets = _subsets(run for runs in cells for run in runs)
-    rows = [summarise(runs, metrics, subsets) for runs in cells]
+    items = Items(store, (run for runs in cells for run in runs)) if store else None
+    rows = _distinct_labels([summarise(runs, metrics, subsets, items) for runs in cells])
     return Board(
-        key=key, metrics=metrics, subsets=subsets, rows=tuple(_distinct_labels(rows)), warnings=tuple(_warnings(rows))
+        key=key,
+        metrics=metrics,
+        subsets=subsets,
+        rows=tuple(_ranked(rows, metrics[0], items) if metrics else rows),
+        warnings=tuple(_warnings(rows)),
+        items=items,
     )
 
 
@@ -163,15 +183,17 @@ def _distinct_labels(rows: Sequence[Summary]) -> list[Summary]:
     return [replace(r, label=f"{r.label} ({r.cell.id})") if times[r.label] > 1 else r for r in rows]
 
 
-def summarise(runs: Sequence[Run], metrics: Sequence[str], subsets: Sequence[str]) -> Summary:
+def summarise(
+    runs: Sequence[Run], metrics: Sequence[str], subsets: Sequence[str], items: Items | None = None
+) -> Summary:
     """Return the row of one cell from all its final runs."""
     counted = [run for run in runs if run.counts]
     unit = unit_of(counted)
-    scores = {(m, s): score_estimate(counted, unit, m, s) for m in metrics for s in subsets}
+    scores = {(m, s): score_estimate(counted, unit, m, s, items) for m in metrics for s in subsets}
     deterministic = runs[0].trial.method == UNTUNED and _all_equal(counted)
     if deterministic:
         scores = {key: _without_interval(value) for key, value in scores.items()}
-    gaps = {m: gap_estimate(counted, unit, m) for m in metrics}
+    gaps = {m: score_estimate(counted, unit, m, GAP, items) for m in metrics}
     if deterministic:
         gaps = {key: _without_interval(value) for key, value in gaps.items()}
     summary = Summary(
@@ -205,54 +227,28 @@ def count(runs: Sequence[Run]) -> Counts:
 # --- scores ---------------------------------------------------------------------------------------------------------
 
 
-def unit_of(runs: Sequence[Run]) -> str:
-    """Return "draw" if the trials differ in their low-data draw, else "seed"."""
-    draws = {run.trial.train.draw for run in runs}
-    return "draw" if None not in draws and len(draws) > 1 else "seed"
+def score_estimate(runs: Sequence[Run], unit: str, metric: str, subset: str, items: Items | None = None) -> Estimate:
+    """Return the mean score of `runs`; missing values and mixed scorers are said in the note.
 
-
-def unit_values(values: Iterable[tuple[Run, float]], unit: str) -> list[float]:
-    """Average the trials of each unit: two seeds on one draw are not independent."""
-    grouped: dict[object, list[float]] = defaultdict(list)
-    for run, value in values:
-        grouped[run.trial.train.draw if unit == "draw" else run.trial.seed].append(value)
-    return [statistics.fmean(group) for group in grouped.values()]
-
-
-def score_estimate(runs: Sequence[Run], unit: str, metric: str, subset: str) -> Estimate:
-    """Return the mean score of `runs`; missing values and mixed scorers are said in the note."""
-    stored = [(run, run.score(metric, subset)) for run in runs]
-    found = [(run, score.value) for run, score in stored if score and score.value is not None]
-    if _mixed(score for _, score in stored):
+    GAP stands for unseen minus seen, within each trial that has both.
+    """
+    parts = (SEEN, UNSEEN) if subset == GAP else (subset,)
+    if any(mixed(run.score(metric, part) for run in runs) for part in parts):
         return Estimate(units=0, mean=None, half_width=None, note=MIXED)
-    result = estimate(unit_values(found, unit), unit)
-    reasons = sorted(
-        {s.signature if s else "no such score is stored" for _, s in stored if s is None or s.value is None}
-    )
+    found = measured(runs, unit, metric, subset, items)
+    result = estimate(found.values.tolist(), unit, found.psi)
+    if subset == GAP:
+        return result
+    stored = [run.score(metric, subset) for run in runs]
+    lacking = [score for score in stored if score is None or score.value is None]
     if not runs:
         return replace(result, note="no trial with scores")
-    if reasons:
-        share = f"{len(runs) - len(found)} of {len(runs)} trials without value: " if found else ""
+    if lacking:
+        reasons = sorted({score.signature if score else "no such score is stored" for score in lacking})
+        share = f"{len(lacking)} of {len(runs)} trials without value: " if len(lacking) < len(runs) else ""
         missing = share + "; ".join(reasons)
         return replace(result, note="; ".join(part for part in (result.note, missing) if part and part != "no value"))
     return result
-
-
-def _mixed(stored: Iterable[ScoreValue | None]) -> bool:
-    """True if values come from several scorers, versions or item sets: their mean would mean nothing."""
-    return len({score.signature for score in stored if score and score.value is not None}) > 1
-
-
-def gap_estimate(runs: Sequence[Run], unit: str, metric: str) -> Estimate:
-    """Return unseen minus seen, taken within each trial that has both; None where scorers are mixed."""
-    if any(_mixed(run.score(metric, subset) for run in runs) for subset in (SEEN, UNSEEN)):
-        return Estimate(units=0, mean=None, half_width=None, note=MIXED)
-    gaps = []
-    for run in runs:
-        seen, unseen = run.score(metric, SEEN), run.score(metric, UNSEEN)
-        if seen and unseen and seen.value is not None and unseen.value is not None:
-            gaps.append((run, unseen.value - seen.value))
-    return estimate(unit_values(gaps, unit), unit)
 
 
 def _all_equal(runs: Sequence[Run]) -> bool:
@@ -261,7 +257,44 @@ def _all_equal(runs: Sequence[Run]) -> bool:
 
 def _without_interval(value: Estimate) -> Estimate:
     note = "deterministic" if value.mean is not None else value.note
-    return replace(value, half_width=None, note=note)
+    return replace(value, half_width=None, test_set=None, note=note)
+
+
+# --- ranks ------------------------------------------------------------------------------------------------------------
+
+
+def _ranked(rows: Sequence[Summary], metric: str, items: Items | None) -> list[Summary]:
+    """Add rank intervals by the primary score over all items to the rows that may be compared."""
+    found = ranking([_candidate(row, metric) for row in rows], metric, items)
+    return [replace(row, rank=one.rank, unranked=one.reason) for row, one in zip(rows, found, strict=True)]
+
+
+def _candidate(row: Summary, metric: str) -> Ranking:
+    """Return what a ranking must know of a row."""
+    reason = ""
+    if row.deterministic:
+        reason = "nothing is tuned"
+    elif row.scores[metric, ALL].mean is None:
+        reason = row.scores[metric, ALL].note or "no score"
+    elif row.counts.failed or row.counts.unfinished:
+        reason = f"{row.counts.failed + row.counts.unfinished} of {row.counts.places} places without a result"
+    elif row.scores[metric, ALL].units < LEAST_UNITS:
+        reason = f"too few {row.unit}s"
+    return Ranking(runs=row.counted, unit=row.unit, fixed=_fixed(row), reason=reason)
+
+
+def _fixed(row: Summary) -> dict[str, str]:
+    """Return what must be equal for rows to be ranked together, by name."""
+    signatures = {score.signature for run in row.counted for score in run.scores}
+    return {
+        "step cap": _shared(row, "trial", "steps"),
+        "search": _shared(row, "search"),
+        "training settings": json.dumps(sorted({run.trial.settings.model_dump_json() for run in row.counted})),
+        "decoding": json.dumps(sorted({run.trial.decoding.model_dump_json() for run in row.counted})),
+        "precision": json.dumps(sorted({run.trial.precision for run in row.counted})),
+        "scorer version": json.dumps(sorted(signatures)),
+        "method version": str(len({run.trial.method_version for run in row.counted})),
+    }
 
 
 # --- costs ----------------------------------------------------------------------------------------------------------
@@ -319,10 +352,10 @@ def cost_value(name: str, cost: Cost) -> Quantity:
 
 def _notes(row: Summary) -> list[str]:
     counts, notes = row.counts, []
-    units = len({r.trial.train.draw if row.unit == "draw" else r.trial.seed for r in row.counted})
+    units = len({unit_value(run, row.unit) for run in row.counted})
     if row.deterministic and counts.counted:
         notes.append("deterministic")
-    elif units < RANKED_FROM:
+    elif units < LEAST_UNITS:
         notes.append(f"not ranked: too few {row.unit}s")
     seen = {run.provenance.get("seen_in_pretraining") for run in row.counted}
     for part in sorted(str(part) for part in seen if part):
@@ -365,7 +398,7 @@ def _warnings(rows: Sequence[Summary]) -> list[str]:
     trials = [run.trial for row in rows for run in row.counted]
     found = []
     for metric, subset in dict.fromkeys(key for row in rows for key in row.scores):
-        if _mixed(run.score(metric, subset) for row in rows for run in row.counted):
+        if mixed(run.score(metric, subset) for row in rows for run in row.counted):
             found.append(f"{metric} ({subset}) comes from different scorers, see the signatures below")
     if len({row.counts.counted for row in tuned}) > 1:
         found.append("rows have unequal numbers of trials")

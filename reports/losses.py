@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from featherbench.reports.aggregate import Board, Summary, unit_values
+from featherbench.reports.aggregate import Board, Summary
 from featherbench.reports.interval import Estimate, estimate
+from featherbench.reports.measured import unit_value
 from featherbench.reports.read import Run
+from featherbench.reports.statistics import block_means
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,8 @@ def _losses(row: Summary) -> RowLosses:
 
 def _estimate(row: Summary, values: Sequence[tuple[Run, float | None]]) -> Estimate:
     found = [(run, value) for run, value in values if value is not None]
-    result = estimate(unit_values(found, row.unit), row.unit)
+    units = [unit_value(run, row.unit) for run, _ in found]
+    result = estimate([*block_means([value for _, value in found], units)] if found else [], row.unit)
     if row.deterministic:
         return Estimate(
             units=result.units, mean=result.mean, half_width=None, note="deterministic" if found else "no value"

@@ -11,8 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from featherbench.harness import tables
-from featherbench.harness.records import Cell, Cost, ScoreValue, Trial
+from featherbench.harness.records import Cell, Cost, ItemStatistics, ScoreValue, Trial
 from featherbench.harness.store import Store
+from featherbench.reports.statistics import Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +213,22 @@ def item_texts(store: Store, trial: Trial, items: Sequence[int]) -> dict[int, tu
     """Return {item: (source, references)} of the split that `trial` is evaluated on."""
     wanted = sa.select(tables.items).where(*_split(trial), tables.items.c.item.in_(list(items)))
     return {row["item"]: (row["source"], list(row["references"] or [])) for row in store.rows(wanted)}
+
+
+MOST_ASKED = 500
+"""Trials that one query asks for"""
+
+
+def item_statistics(store: Store, trials: Sequence[str]) -> dict[tuple[str, str], tuple[tuple[str, ...], Array]]:
+    """Return {(trial, metric): (names, [items, names])} of what scores sum over items."""
+    columns = tables.item_statistics.c
+    found: dict[tuple[str, str], tuple[tuple[str, ...], Array]] = {}
+    for start in range(0, len(trials), MOST_ASKED):
+        wanted = sa.select(tables.item_statistics).where(columns.trial.in_(trials[start : start + MOST_ASKED]))
+        for row in store.rows(wanted):
+            kept = ItemStatistics(metric=row["metric"], names=tuple(row["names"]), packed=row["packed"])
+            found[row["trial"], row["metric"]] = (kept.names, kept.statistics)
+    return found
 
 
 def _split(trial: Trial) -> tuple[sa.ColumnElement[bool], ...]:

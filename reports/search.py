@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from featherbench.harness.records import Cell, Trial
 from featherbench.harness.store import Store
 from featherbench.reports import read
-from featherbench.reports.aggregate import ALL, MIXED, configuration, ordered_metrics
+from featherbench.reports.aggregate import ALL, configuration, ordered_metrics
+from featherbench.reports.measured import MIXED
 from featherbench.reports.read import Contents, Run
 
 

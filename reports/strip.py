@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from featherbench.reports.aggregate import Board, Summary
-from featherbench.reports.interval import RANKED_FROM
+from featherbench.reports.statistics import LEAST_UNITS
 from featherbench.reports.text import score_text
 
 WIDTH, HEIGHT, MARGIN = 150, 24, 8
@@ -43,7 +43,7 @@ def scale(rows: Iterable[Summary], metric: str, subset: str) -> tuple[float, flo
     for row in rows:
         ends += [value for _, value, _ in values(row, metric, subset)]
         estimate = row.scores[metric, subset]
-        if estimate.bounds and estimate.units >= RANKED_FROM:
+        if estimate.bounds and estimate.units >= LEAST_UNITS:
             ends += estimate.bounds
     if not ends:
         return None

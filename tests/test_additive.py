@@ -118,7 +118,7 @@ def test_the_jackknife_centres_on_the_corpus_score(corpus):
         texts = [[" ".join(w for w in text.split() if rng.random() > loss) for text in outputs] for _ in range(3)]
         counts = [additive(BLEU).statistics(found, references) for found in texts]
         scores = np.array([additive(BLEU).score(seed.sum(axis=0)) for seed in counts])
-        return scores, pseudo_values(scores, [left_out(additive(BLEU).score, seed) for seed in counts])
+        return scores, pseudo_values(scores, np.stack([left_out(additive(BLEU).score, seed) for seed in counts]))
 
     ours, theirs = method(0.02), method(0.3)
     scores, psi = ours[0] - theirs[0], ours[1] - theirs[1]

@@ -39,6 +39,9 @@ def test_an_empty_store_becomes_the_other_one(into: Store, source: Store) -> Non
     source.add_index_list("ef", [3, 11])
     source.add_proposal(CELL.id, 0, {"learning_rate": 0.1}, "sobol")
     source.freeze_choice(CELL.id, {"learning_rate": 0.1})
+    source.add_claim_look(
+        {"claim": "prefix > full_ft on places", "cells": [CELL.id], "units": 5, "answer": "supported"}
+    )
     finish(source, result(one))
     source.begin_attempt(unfinished.id)
     assert merge(into, source).added == [one.id]

@@ -7,10 +7,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from featherbench.harness.data import tag_groups
-from featherbench.harness.records import Prediction, ScoreValue
+from featherbench.harness.records import ItemStatistics, Prediction, ScoreValue
 from featherbench.harness.score import score
 from featherbench.tasks import TASKS
 from featherbench.tasks.base import Example, Score
@@ -68,7 +69,8 @@ def test_seen_and_unseen_items_are_scored_apart_and_together(monkeypatch: pytest
     scored_by(monkeypatch, count_of("count"))
     examples = tagged("seen", "unseen", "seen")
     found = score("places", predicted({0: "a", 10: "bb", 20: "cccc"}), examples)
-    assert found == [
+    assert found.statistics == (), "this one has no sums"
+    assert list(found.values) == [
         ScoreValue(metric="count", subset="all", value=3007.0, signature="count|items:3"),
         ScoreValue(metric="count", subset="seen=seen", value=2005.0, signature="count|items:2"),
         ScoreValue(metric="count", subset="seen=unseen", value=1002.0, signature="count|items:1"),
@@ -77,25 +79,25 @@ def test_seen_and_unseen_items_are_scored_apart_and_together(monkeypatch: pytest
 
 def test_without_tags_there_is_one_subset(monkeypatch: pytest.MonkeyPatch) -> None:
     scored_by(monkeypatch, count_of("count"))
-    assert [s.subset for s in score("places", predicted({0: "a", 10: "b"}), tagged("", ""))] == ["all"]
+    assert [s.subset for s in score("places", predicted({0: "a", 10: "b"}), tagged("", "")).values] == ["all"]
     assert tag_groups([]) == {"all": []}
 
 
 def test_a_subset_is_a_corpus_score_of_its_own_and_no_average() -> None:
     examples = tagged("seen", "seen", "unseen")
     outputs = {0: "word0 a b c d", 10: "word1 a x y z and much more", 20: "word2 a b c"}
-    found = {s.subset: s.value for s in score("places", predicted(outputs), examples)}
+    found = {s.subset: s.value for s in score("places", predicted(outputs), examples).values}
     texts, golds = list(outputs.values()), [e.references for e in examples.values()]
-    assert found["all"] == BLEU.corpus(texts, golds)
-    assert found["seen=seen"] == BLEU.corpus(texts[:2], golds[:2])
-    assert found["seen=unseen"] == BLEU.corpus(texts[2:], golds[2:])
+    assert found["all"] == pytest.approx(BLEU.corpus(texts, golds), rel=1e-12)
+    assert found["seen=seen"] == pytest.approx(BLEU.corpus(texts[:2], golds[:2]), rel=1e-12)
+    assert found["seen=unseen"] == pytest.approx(BLEU.corpus(texts[2:], golds[2:]), rel=1e-12)
 
 
 def test_an_empty_prediction_stays_and_is_scored() -> None:
     examples = tagged("seen", "seen")
     full = predicted({0: "word0 a b c d", 10: "word1 a b c d"})
     gap = predicted({0: "word0 a b c d", 10: ""})
-    (whole, *_), (part, *_) = score("places", full, examples), score("places", gap, examples)
+    whole, part = (score("places", given, examples).values[0] for given in (full, gap))
     assert whole.value == pytest.approx(100)
     assert part.value is not None and 0 < part.value < 50, "half of the words: the brevity penalty is exp(-1)"
     assert part.value == pytest.approx(100 * math.exp(-1))
@@ -137,6 +139,36 @@ def test_a_score_that_cannot_be_had_has_no_value_but_a_reason(
 ) -> None:
     broken = Score(name="broken", corpus=corpus, signature=lambda references: "sig")
     scored_by(monkeypatch, broken, count_of("count"))
-    found = score("places", predicted({0: "a"}), tagged("seen"))
+    found = score("places", predicted({0: "a"}), tagged("seen")).values
     assert [s.value for s in found] == [None, None, 1001.0, 1001.0], "the other scores are not touched"
     assert all(reason in s.signature for s in found[:2])
+
+
+# --- sums over items ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", ["places", "webnlg", "xsum"])
+def test_scores_by_sums_are_the_corpus_scores(task: str) -> None:
+    """Only the scorer is official; the sums are ours: equal over all items and over either part."""
+    examples = tagged("seen", "unseen", "seen", "unseen", "seen")
+    texts = {item: " ".join(e.references[0].split()[: 5 - i]) for i, (item, e) in enumerate(examples.items())}
+    by_sums = {s.name: s for s in TASKS[task].scores if s.additive and s.name not in ("rouge_l", "cider")}
+    found = score(task, predicted(texts), examples, list(by_sums))
+    assert {(s.metric, s.subset) for s in found.values} == {
+        (name, subset) for name in by_sums for subset in ("all", "seen=seen", "seen=unseen")
+    }
+    members = tag_groups(list(examples.values()))
+    for value in found.values:
+        chosen = members[value.subset]
+        outputs = [list(texts.values())[i] for i in chosen]
+        golds = [list(examples.values())[i].references for i in chosen]
+        assert value.value == pytest.approx(by_sums[value.metric].corpus(outputs, golds), rel=1e-12)
+
+
+def test_item_statistics_travel_whole() -> None:
+    rng = np.random.default_rng(0)
+    given = rng.normal(size=(7, 3))
+    kept = ItemStatistics.of("bleu", ["a", "b", "c"], given)
+    again = ItemStatistics.model_validate_json(kept.model_dump_json())
+    np.testing.assert_array_equal(again.statistics, given)
+    assert len(kept.packed) <= given.nbytes + 64

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 
@@ -22,6 +23,7 @@ from featherbench.harness.records import (
     Cost,
     CurvePoint,
     DecodingSettings,
+    ItemStatistics,
     Place,
     Prediction,
     Result,
@@ -103,6 +105,7 @@ def result(of: Trial, **changes: Any) -> Result:
             Prediction(item=3, text="A café for £20, \U0001f980.", truncated=True),
             Prediction(item=11, text="", truncated=False),
         ),
+        "item_statistics": (ItemStatistics.of("bleu", ["words", "matches"], np.array([[6.0, 5.0], [0.0, 0.0]])),),
         "best_step": 0,
         "cost": COST,
         "delta": "deltas/x.safetensors",
@@ -244,14 +247,16 @@ def test_a_value_that_is_not_a_number_never_becomes_a_score(store: Store, monkey
     one = trial()
     planned(store, one)
     broken = [
-        dataclasses.replace(PLACES.scores[0], name=name, corpus=lambda outputs, references, value=value: value)
+        dataclasses.replace(
+            PLACES.scores[0], name=name, corpus=lambda outputs, references, value=value: value, additive=None
+        )
         for name, value in (("nan", math.nan), ("inf", math.inf), ("bleu", 1.0))
     ]
     monkeypatch.setitem(TASKS, "places", dataclasses.replace(PLACES, scores=tuple(broken)))
     found = score(
         "places", [Prediction(item=0, text="a", truncated=False)], {0: Example(source="s", references=("r",))}
     )
-    finish(store, result(one, scores=tuple(found)))
+    finish(store, result(one, scores=found.values))
     kept = {row["metric"]: row["value"] for row in store.rows(sa.select(tables.scores))}
     assert kept == {"nan": None, "inf": None, "bleu": 1.0}
 
@@ -309,7 +314,10 @@ def test_every_look_at_the_test_split_is_logged(store: Store) -> None:
     finish(store, result(final))
     assert looks(store) == [(final.id, "test2", "final")]
     new = (ScoreValue(metric="bleu", subset="all", value=13.0, signature="bleu|items:2|version:3"),)
-    store.replace_scores(final.id, new)
+    sums = ItemStatistics.of("bleu", ["matches"], np.array([[1.0], [2.0]]))
+    store.replace_scores(final.id, new, [sums])
+    (kept,) = store.rows(sa.select(tables.item_statistics).where(tables.item_statistics.c.trial == final.id))
+    assert kept == {"trial": final.id, "metric": "bleu", "names": ["matches"], "packed": sums.packed}
     assert looks(store) == [(final.id, "test2", "final"), (final.id, "test2", "re-score")]
     assert kept_scores(store, final) == new, "the old ones are gone"
     assert store.score(search.id, "bleu") == 12.5, "other trials keep their scores"
@@ -428,7 +436,7 @@ def test_another_layout_needs_another_schema_number() -> None:
     layout = content_hash(
         {name: {c.name: str(c.type) for c in t.columns} for name, t in tables.metadata.tables.items()}
     )
-    assert (SCHEMA, layout) == (2, "fc6777905cce")
+    assert (SCHEMA, layout) == (3, "3dd5b5772374")
 
 
 def test_a_store_of_another_schema_is_refused(url: str) -> None:
@@ -457,6 +465,8 @@ def as_of_schema_1(url: str, *finished: Trial) -> None:
         finish(store, result(one))
     with store.transaction() as db:
         for statement in (
+            "DROP TABLE claims",
+            "DROP TABLE item_statistics",
             "DROP TABLE logs",
             "DROP TABLE leases",
             "DROP TABLE drivers",

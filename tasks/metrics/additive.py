@@ -22,29 +22,39 @@ class Additive:
     """What each statistic counts"""
     statistics: Callable[[Sequence[str], Sequence[Sequence[str]]], Array]
     """(outputs, references) -> [items, statistics]"""
-    score: Callable[[Array], float]
-    """Sums over items, [statistics] -> the corpus score in the score's own unit"""
+    score: Callable[[Array], Array]
+    """Sums over items -> corpus scores in the score's own unit. Shape: [..., statistics] -> [...]"""
+    weighted: bool = False
+    """True if the statistics weigh by all references of the set: then sums over a part are not the part's own score"""
 
 
-def mean_of(lines: Callable[[Sequence[str], Sequence[Sequence[str]]], Sequence[float]], scale: float = 100) -> Additive:
+def mean_of(
+    lines: Callable[[Sequence[str], Sequence[Sequence[str]]], Sequence[float]],
+    scale: float = 100,
+    weighted: bool = False,
+) -> Additive:
     """Return the record of a score that is `scale` times the mean over lines."""
 
     def statistics(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Array:
         found = np.asarray(lines(predictions, references), dtype=np.float64)
         return np.stack([found, np.ones_like(found)], axis=1)
 
-    return Additive(names=("line", "items"), statistics=statistics, score=lambda sums: float(scale * sums[0] / sums[1]))
+    return Additive(
+        names=("line", "items"),
+        statistics=statistics,
+        score=lambda sums: scale * sums[..., 0] / sums[..., 1],
+        weighted=weighted,
+    )
 
 
-def left_out(score: Callable[[Array], float], statistics: Array) -> Array:
+def left_out(score: Callable[[Array], Array], statistics: Array) -> Array:
     """Return the corpus score without each item. Shapes: statistics [items, statistics] -> [items].
 
     Raises: ValueError with fewer than two items.
     """
     if len(statistics) < 2:
         raise ValueError("one item cannot be left out: nothing would be scored")
-    total = statistics.sum(axis=0)
-    return np.array([score(total - item) for item in statistics])
+    return score(statistics.sum(axis=0) - statistics)
 
 
 def by_group(statistics: Array, groups: Sequence[object]) -> Array:

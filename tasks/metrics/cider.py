@@ -33,5 +33,5 @@ CIDER = Score(
     corpus=cider,
     signature=lambda refs: _signature("cider", refs, "tok:ptb", "n:4", "sigma:6", "idf:refs", package="pycocoevalcap"),
     unit="CIDEr, 0 to 10",
-    additive=mean_of(lambda outputs, references: cider_lines(outputs, references)[1], scale=1),
+    additive=mean_of(lambda outputs, references: cider_lines(outputs, references)[1], scale=1, weighted=True),
 )

@@ -89,6 +89,12 @@ def _penalty(ratio: float) -> float:
     return math.exp(math.log(0.5) / math.log(1.5) ** 2 * math.log(ratio) ** 2)
 
 
+def _penalties(ratios: Array) -> Array:
+    """Return the brevity penalty of many ratios."""
+    inside = np.log(np.clip(ratios, 1e-300, 1.0))
+    return np.where(ratios > 0, np.exp(math.log(0.5) / math.log(1.5) ** 2 * inside**2), 0.0)
+
+
 def _lower_tokens(
     predictions: Sequence[str], references: Sequence[Sequence[str]]
 ) -> tuple[list[Words], list[list[Words]]]:
@@ -142,10 +148,10 @@ def _py_statistics(predictions: Sequence[str], references: Sequence[Sequence[str
     return np.hstack([np.array(counts, dtype=np.float64), _item_hits(outputs, golds)])
 
 
-def _py_from(sums: Array) -> float:
-    length, expected, totals, hits = sums[0], sums[1], sums[2 : 2 + ORDER], sums[2 + ORDER :]
-    gained = sum(hit / total for hit, total in zip(hits, totals, strict=True) if total)
-    return float(_penalty(length / expected) * gained)
+def _py_from(sums: Array) -> Array:
+    totals, hits = sums[..., 2 : 2 + ORDER], sums[..., 2 + ORDER :]
+    gained = np.divide(hits, totals, out=np.zeros_like(hits), where=totals != 0).sum(axis=-1)
+    return _penalties(sums[..., 0] / sums[..., 1]) * gained
 
 
 def _mteval_statistics(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Array:
@@ -157,18 +163,24 @@ def _mteval_statistics(predictions: Sequence[str], references: Sequence[Sequence
     return np.hstack([np.array(counts, dtype=np.float64), _item_hits(outputs, golds)])
 
 
-def _mteval_from(sums: Array) -> float:
-    (length, words, count, items), totals, hits = sums[:4], sums[4 : 4 + ORDER], sums[4 + ORDER :]
-    gained = sum(hit / max(1, total) for hit, total in zip(hits, totals, strict=True))
-    return float(_penalty(length / (words * items / count)) * gained)
+def _mteval_from(sums: Array) -> Array:
+    length, words, count, items = np.moveaxis(sums[..., :4], -1, 0)
+    totals, hits = sums[..., 4 : 4 + ORDER], sums[..., 4 + ORDER :]
+    return _penalties(length / (words * items / count)) * (hits / np.maximum(1, totals)).sum(axis=-1)
 
 
 _ADDITIVE = {
-    "nist_py": Additive(names=("words", "mean reference words", *_BY_ORDER), statistics=_py_statistics, score=_py_from),
+    "nist_py": Additive(
+        names=("words", "mean reference words", *_BY_ORDER),
+        statistics=_py_statistics,
+        score=_py_from,
+        weighted=True,
+    ),
     "nist_mteval": Additive(
         names=("words", "reference words", "references", "items", *_BY_ORDER),
         statistics=_mteval_statistics,
         score=_mteval_from,
+        weighted=True,
     ),
 }
 

@@ -233,7 +233,7 @@ def _score(text: str, prepared: Prepare) -> Score:
         additive=Additive(
             names=("edits", "reference words"),
             statistics=lambda outputs, refs: np.array(ter_lines(*prepared(outputs, refs)), dtype=np.float64),
-            score=lambda sums: float(100 * sums[0] / sums[1]),
+            score=lambda sums: 100 * sums[..., 0] / sums[..., 1],
         ),
     )
 
