@@ -245,6 +245,7 @@ def expand(text: str, origin: str = "plan", folder: Path | None = None) -> Plan:
         raise PlanError(f"methods: two rows are named {twice!r}; give one a `row:` name of its own.")
     for row in rows:
         lookup("method", row.method, METHODS)
+    _check_headline(spec, names)
     for key in ("backbones", "sizes"):
         values = getattr(spec, key)
         for twice in {v for v in values if values.count(v) > 1}:
@@ -260,6 +261,28 @@ def expand(text: str, origin: str = "plan", folder: Path | None = None) -> Plan:
     )
     identity = content_hash([text, [c.cell.id for c in cells]])
     return Plan(id=identity, name=spec.name, text=text, cells=cells, engine=spec.engine)
+
+
+def _check_headline(spec: PlanSpec, rows: Sequence[str]) -> None:
+    """Refuse a headline list that names what the plan does not have."""
+    found = spec.headline
+    if found is None:
+        return
+    for key, row in [("reference", found.reference), *(("rows", row) for row in found.rows)]:
+        if row not in rows:
+            raise PlanError(
+                f"headline.{key}: no row is named {shown(row)}.{nearest(row, rows)} Rows: {', '.join(rows)}."
+            )
+    for twice in {row for row in [found.reference, *found.rows] if [found.reference, *found.rows].count(row) > 1}:
+        raise PlanError(f"headline: {twice!r} stands there twice; a row is compared with the reference once.")
+    tasks = [task.name for task in spec.tasks]
+    if found.task not in (tasks if len(tasks) > 1 else [*tasks, None]):
+        raise PlanError(f"headline.task: give one of the plan's tasks: {', '.join(tasks)}; given: {shown(found.task)}")
+    if found.size is not None and found.size not in spec.sizes:
+        sizes = ", ".join(map(str, spec.sizes))
+        raise PlanError(f"headline.size: give one of the plan's sizes: {sizes}; given: {shown(found.size)}")
+    if len(spec.backbones) > 1:
+        raise PlanError("headline: a plan with a headline list has one backbone; write a plan for each.")
 
 
 def _sizes(spec: PlanSpec, task: Task) -> list[tuple[int | None, str]]:

@@ -210,6 +210,22 @@ def _row(value: Any) -> Any:
     raise ValueError("a row is a method's name, or a mapping with the key method")
 
 
+class HeadlineSpec(Spec):
+    """The comparisons that the plan is about, fixed before any final trial: only these get a p, adjusted for their number."""
+
+    reference: str
+    """Row that the others are compared with"""
+    rows: list[str] = Field(min_length=1, max_length=6)
+    task: str | None = None
+    """Default: the plan's only task"""
+    size: Annotated[int | str, PlainValidator(_size)] | None = None
+    """Default: the plan's only size; with several, their mean within each seed or draw"""
+    subset: Literal["all", "seen", "unseen", "gap"] = "all"
+    """Of the test items; gap: unseen minus seen"""
+    smallest_effect: float = Field(1.0, gt=0, allow_inf_nan=False)
+    """Smallest difference of interest, in points of the primary score: also the margin of equivalence"""
+
+
 def _file_name(value: str) -> str:
     if re.fullmatch(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?|.*\.", value, re.IGNORECASE):
         raise ValueError("Windows can have no folder of this name; the run's folder is named so")
@@ -245,6 +261,7 @@ class PlanSpec(Spec):
     precision: Precision | Literal["auto"] = "auto"
     seed: int = Field(0, ge=0)
     engine: Annotated[EngineSpec, BeforeValidator(_engine)] = EngineSpec()
+    headline: HeadlineSpec | None = None
 
 
 T = TypeVar("T")
@@ -320,6 +337,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "methods": RowSpec,
     "tasks": TaskSpec,
     "engine": EngineSpec,
+    "headline": HeadlineSpec,
 }
 
 

@@ -71,6 +71,33 @@ MISTAKES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"search": {"configuration": 4}},
         ("unknown key 'search.configuration'", "'configurations'?", "Known: configurations, sampler, draws, study"),
     ),
+    "headline of an unknown row": (
+        {"methods": ["prefix", "full_ft"], "headline": {"reference": "full_ft", "rows": ["prefx"]}},
+        ("headline.rows: no row is named 'prefx'", "Did you mean 'prefix'?", "Rows: prefix, full_ft"),
+    ),
+    "headline with itself": (
+        {"headline": {"reference": "prefix", "rows": ["prefix"]}},
+        ("headline: 'prefix' stands there twice",),
+    ),
+    "headline without the task": (
+        {
+            "methods": ["prefix", "full_ft"],
+            "tasks": ["places", "webnlg"],
+            "headline": {"reference": "full_ft", "rows": ["prefix"]},
+        },
+        ("headline.task: give one of the plan's tasks: places, webnlg", "given: None"),
+    ),
+    "headline of another size": (
+        {"methods": ["prefix", "full_ft"], "headline": {"reference": "full_ft", "rows": ["prefix"], "size": 30}},
+        ("headline.size: give one of the plan's sizes: 20", "given: 30"),
+    ),
+    "headline without an effect": (
+        {
+            "methods": ["prefix", "full_ft"],
+            "headline": {"reference": "full_ft", "rows": ["prefix"], "smallest_effect": 0},
+        },
+        ("headline.smallest_effect", "greater than 0"),
+    ),
     "unknown key in final": (
         {"final": {"seed": 4}},
         ("unknown key 'final.seed'", "Did you mean 'seeds'?", "Known: seeds, draws"),
