@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_serializer
 
 from featherbench.harness.secrets import without_secrets
@@ -241,18 +238,7 @@ class ItemStatistics(Record):
     names: tuple[str, ...]
     """What each column counts"""
     packed: bytes
-    """Little-endian float64 [items, names], row by row, compressed by zlib"""
-
-    @classmethod
-    def of(cls, metric: str, names: Sequence[str], statistics: NDArray[np.float64]) -> ItemStatistics:
-        """Return the record of an array [items, names]."""
-        return cls(metric=metric, names=tuple(names), packed=zlib.compress(statistics.astype("<f8").tobytes()))
-
-    @property
-    def statistics(self) -> NDArray[np.float64]:
-        """Return the array, [items, names]."""
-        values = np.frombuffer(zlib.decompress(self.packed), dtype="<f8").astype(np.float64)
-        return values.reshape(-1, len(self.names))
+    """[items, names], as tasks/metrics/additive.py packs it"""
 
 
 class Cost(Record):

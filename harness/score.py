@@ -13,6 +13,7 @@ from featherbench.harness.data import references, tag_groups, task_of
 from featherbench.harness.records import ItemStatistics, Prediction, Result, ScoreValue, Trial
 from featherbench.tasks import TASKS
 from featherbench.tasks.base import Example, Score, Unavailable
+from featherbench.tasks.metrics.additive import pack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ def score(
     for metric in sorted(chosen, key=lambda s: s.name != TASKS[task].primary):
         sums, reason = _statistics(metric, outputs, golds)
         if sums is not None and metric.additive is not None:
-            statistics.append(ItemStatistics.of(metric.name, metric.additive.names, sums))
+            statistics.append(ItemStatistics(metric=metric.name, names=metric.additive.names, packed=pack(sums)))
         for subset, members in groups.items():
             value, signature = (None, reason) if reason else _value(metric, outputs, golds, members, sums)
             values.append(ScoreValue(metric=metric.name, subset=subset, value=value, signature=signature))

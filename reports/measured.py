@@ -35,6 +35,13 @@ class Measured:
         psi = None if self.psi is None else self.psi[rows]
         return Measured(units=tuple(units), values=self.values[rows], psi=psi)
 
+    def repeated(self, units: Sequence[object]) -> Measured:
+        """Return the first value for each of `units`: what has no randomness is the same beside every seed."""
+        if not self.units:
+            return self
+        psi = None if self.psi is None else np.repeat(self.psi[:1], len(units), axis=0)
+        return Measured(units=tuple(units), values=np.repeat(self.values[:1], len(units)), psi=psi)
+
 
 def unit_of(runs: Sequence[Run]) -> str:
     """Return "draw" if the trials differ in their low-data draw, else "seed"."""

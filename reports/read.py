@@ -11,9 +11,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from featherbench.harness import tables
-from featherbench.harness.records import Cell, Cost, ItemStatistics, ScoreValue, Trial
+from featherbench.harness.records import Cell, Cost, ScoreValue, Trial
 from featherbench.harness.store import Store
 from featherbench.reports.statistics import Array
+from featherbench.tasks.metrics.additive import unpack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,8 +227,8 @@ def item_statistics(store: Store, trials: Sequence[str]) -> dict[tuple[str, str]
     for start in range(0, len(trials), MOST_ASKED):
         wanted = sa.select(tables.item_statistics).where(columns.trial.in_(trials[start : start + MOST_ASKED]))
         for row in store.rows(wanted):
-            kept = ItemStatistics(metric=row["metric"], names=tuple(row["names"]), packed=row["packed"])
-            found[row["trial"], row["metric"]] = (kept.names, kept.statistics)
+            names = tuple(row["names"])
+            found[row["trial"], row["metric"]] = (names, unpack(row["packed"], len(names)))
     return found
 
 

@@ -15,6 +15,7 @@ from featherbench.harness.records import ItemStatistics, Prediction, ScoreValue
 from featherbench.harness.score import score
 from featherbench.tasks import TASKS
 from featherbench.tasks.base import Example, Score
+from featherbench.tasks.metrics.additive import pack, unpack
 from featherbench.tasks.metrics.bleu import BLEU
 from featherbench.tasks.places import PLACES
 
@@ -166,9 +167,8 @@ def test_scores_by_sums_are_the_corpus_scores(task: str) -> None:
 
 
 def test_item_statistics_travel_whole() -> None:
-    rng = np.random.default_rng(0)
-    given = rng.normal(size=(7, 3))
-    kept = ItemStatistics.of("bleu", ["a", "b", "c"], given)
+    given = np.random.default_rng(0).normal(size=(7, 3))
+    kept = ItemStatistics(metric="bleu", names=("a", "b", "c"), packed=pack(given))
     again = ItemStatistics.model_validate_json(kept.model_dump_json())
-    np.testing.assert_array_equal(again.statistics, given)
+    np.testing.assert_array_equal(unpack(again.packed, len(again.names)), given)
     assert len(kept.packed) <= given.nbytes + 64

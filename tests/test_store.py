@@ -39,6 +39,7 @@ from featherbench.harness.store import LeaseLost, Store, StoreError, sqlite_path
 from featherbench.harness.tables import SCHEMA
 from featherbench.tasks import TASKS
 from featherbench.tasks.base import Example
+from featherbench.tasks.metrics.additive import pack
 from featherbench.tasks.places import PLACES
 
 CELL = Cell(row="prefix", backbone="bone", task="places", size=20, method="prefix", fixed={"a": [1, 2.5, None]})
@@ -88,6 +89,9 @@ COST = Cost(
 )
 
 
+SUMS = pack(np.array([[6.0, 5.0], [0.0, 0.0]]))
+
+
 def result(of: Trial, **changes: Any) -> Result:
     content: dict[str, Any] = {
         "trial_id": of.id,
@@ -105,7 +109,9 @@ def result(of: Trial, **changes: Any) -> Result:
             Prediction(item=3, text="A café for £20, \U0001f980.", truncated=True),
             Prediction(item=11, text="", truncated=False),
         ),
-        "item_statistics": (ItemStatistics.of("bleu", ["words", "matches"], np.array([[6.0, 5.0], [0.0, 0.0]])),),
+        "item_statistics": (
+            ItemStatistics(metric="bleu", names=("words", "matches"), packed=pack(np.array([[6.0, 5.0], [0.0, 0.0]]))),
+        ),
         "best_step": 0,
         "cost": COST,
         "delta": "deltas/x.safetensors",
@@ -314,7 +320,7 @@ def test_every_look_at_the_test_split_is_logged(store: Store) -> None:
     finish(store, result(final))
     assert looks(store) == [(final.id, "test2", "final")]
     new = (ScoreValue(metric="bleu", subset="all", value=13.0, signature="bleu|items:2|version:3"),)
-    sums = ItemStatistics.of("bleu", ["matches"], np.array([[1.0], [2.0]]))
+    sums = ItemStatistics(metric="bleu", names=("matches",), packed=pack(np.array([[1.0], [2.0]])))
     store.replace_scores(final.id, new, [sums])
     (kept,) = store.rows(sa.select(tables.item_statistics).where(tables.item_statistics.c.trial == final.id))
     assert kept == {"trial": final.id, "metric": "bleu", "names": ["matches"], "packed": sums.packed}

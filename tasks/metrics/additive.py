@@ -5,6 +5,7 @@ Weights that come from the references (NIST's information, CIDEr's idf) stay tho
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -68,3 +69,13 @@ def by_group(statistics: Array, groups: Sequence[object]) -> Array:
     sums = np.zeros((len(names), statistics.shape[1]))
     np.add.at(sums, [names.index(group) for group in groups], statistics)
     return sums
+
+
+def pack(statistics: Array) -> bytes:
+    """Return an array [items, statistics] as little-endian float64, row by row, compressed by zlib."""
+    return zlib.compress(statistics.astype("<f8").tobytes())
+
+
+def unpack(packed: bytes, columns: int) -> Array:
+    """Return what was packed, [items, statistics]."""
+    return np.frombuffer(zlib.decompress(packed), dtype="<f8").astype(np.float64).reshape(-1, columns)
