@@ -278,6 +278,10 @@ def _check_headline(spec: PlanSpec, rows: Sequence[str]) -> None:
     tasks = [task.name for task in spec.tasks]
     if found.task not in (tasks if len(tasks) > 1 else [*tasks, None]):
         raise PlanError(f"headline.task: give one of the plan's tasks: {', '.join(tasks)}; given: {shown(found.task)}")
+    if isinstance(found.size, str) and found.size != "full":
+        raise PlanError(
+            f"headline.size: {found.size} is another number for every task; give the plan one size, and leave out headline.size"
+        )
     if found.size is not None and found.size not in spec.sizes:
         sizes = ", ".join(map(str, spec.sizes))
         raise PlanError(f"headline.size: give one of the plan's sizes: {sizes}; given: {shown(found.size)}")
