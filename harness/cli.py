@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from featherbench.harness.commands import outputs, setup, stores, sweeps
+from featherbench.harness.commands import outputs, setup, stores, sweeps, try_out
 from featherbench.harness.commands.terminal import ENVIRONMENT, FAILED, INTERRUPTED, STOPPED, USAGE, show_traceback
 
 __all__ = ["ENVIRONMENT", "FAILED", "INTERRUPTED", "STOPPED", "USAGE", "app", "main"]
@@ -56,6 +56,7 @@ COMMANDS = (
     setup.info,
     setup.doctor,
     setup.prepare,
+    try_out.try_,
     sweeps.plan,
     sweeps.run,
     sweeps.retry,

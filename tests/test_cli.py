@@ -27,6 +27,7 @@ COMMANDS = [
     "info",
     "doctor",
     "prepare",
+    "try",
     "plan",
     "run",
     "status",
