@@ -14,6 +14,7 @@ from featherbench.harness.commands.terminal import (
     Json,
     Out,
     StoreUrl,
+    complete_tasks,
     mended_errors,
     quiet_libraries,
     say,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def inputs(
-    task: Annotated[str, typer.Argument(help="A task's name")],
+    task: Annotated[str, typer.Argument(help="A task's name", autocompletion=complete_tasks)],
     split: Annotated[str, typer.Option(help="train, validation or test")] = "test",
 ) -> None:
     """Print the inputs of a split, one a line, in the order in which `score TASK FILE` expects the outputs.
@@ -43,7 +44,12 @@ def inputs(
 
 def score(
     what: Annotated[
-        str, typer.Argument(metavar="TRIAL|TASK", help="Trial id, or its beginning; `all`; or a task's name with FILE")
+        str,
+        typer.Argument(
+            metavar="TRIAL|TASK",
+            help="Trial id, or its beginning; `all`; or a task's name with FILE",
+            autocompletion=complete_tasks,
+        ),
     ] = "all",
     file: Annotated[
         Path | None, typer.Argument(help="Outputs of any system, one line for each line of `featherbench inputs TASK`")

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from featherbench.harness.store import Store
 
 
+VERBOSE = "FEATHERBENCH_VERBOSE"
+"""Environment variable that `-v` sets, for this process and its workers"""
+
 FAILED, USAGE, ENVIRONMENT, STOPPED, INTERRUPTED = 1, 2, 3, 4, 130
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output")]
@@ -30,7 +34,55 @@ StoreUrl = Annotated[
     str | None, typer.Option("--store", help="Database URL; default: store.sqlite in the run's folder")
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run; default: runs/NAME-OF-PLAN")]
-PlanName = Annotated[str, typer.Argument(metavar="PLAN", help="A plan file, or the name of a packaged plan")]
+
+
+def _plans(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return what a shell may complete a plan's name to: packaged plans, and plan files and folders below here."""
+    from featherbench.harness.spec import PACKAGED_PLANS
+
+    packaged = [path.stem for path in sorted(PACKAGED_PLANS.glob("*.yaml"))]
+    begin = Path(incomplete) if incomplete.endswith("/") else Path(incomplete).parent
+    try:
+        here = [f"{p}/" if p.is_dir() else str(p) for p in sorted(begin.iterdir()) if p.is_dir() or p.suffix == ".yaml"]
+    except OSError:
+        here = []
+    return [name for name in (*packaged, *here) if name.startswith(incomplete)]
+
+
+def complete_tasks(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return what a shell may complete a task's name to."""
+    from featherbench.tasks import TASKS
+
+    return [name for name in TASKS if name.startswith(incomplete)]
+
+
+def complete_methods(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return what a shell may complete the last of some methods with commas to."""
+    from featherbench.methods import METHODS
+
+    before, comma, last = incomplete.rpartition(",")
+    return [f"{before}{comma}{name}" for name in METHODS if name.startswith(last) and name not in before.split(",")]
+
+
+def complete_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return what a shell may complete the name of a backbone, task or method to."""
+    from featherbench.harness.catalogue import BACKBONES
+
+    names = [*BACKBONES, *complete_tasks(ctx, ""), *complete_methods(ctx, "")]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_backbones(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return what a shell may complete the name of a backbone to."""
+    from featherbench.harness.catalogue import BACKBONES
+
+    return [name for name in BACKBONES if name.startswith(incomplete)]
+
+
+PlanName = Annotated[
+    str,
+    typer.Argument(metavar="PLAN", help="A plan file, or the name of a packaged plan", autocompletion=_plans),
+]
 
 
 def say(text: str, error: bool = False) -> None:
@@ -86,16 +138,27 @@ def mended_errors() -> Iterator[None]:
         raise typer.Exit(code) from None
 
 
+def silence_warnings() -> None:
+    """Let libraries say errors only: what they warn of is mostly for their own developers. `-v` shows it."""
+    import warnings
+
+    if not sys.warnoptions:  # else somebody asked Python for them
+        warnings.simplefilter("ignore")
+    for name in ("TRANSFORMERS_VERBOSITY", "HF_HUB_VERBOSITY", "DATASETS_VERBOSITY"):
+        os.environ.setdefault(name, "error")
+
+
 def quiet_libraries() -> None:
-    """Let libraries say errors only."""
+    """Import transformers without its progress bars and, unless `-v` was given, without its warnings."""
     os.environ.setdefault("DS_ACCELERATOR", "cpu" if shutil.which("nvidia-smi") is None else "cuda")
     import logging
 
     import transformers
 
-    transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    if VERBOSE not in os.environ:
+        transformers.logging.set_verbosity_error()
+        logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
 
 
 def expanded_plan(name: str) -> Plan:

@@ -12,6 +12,9 @@ import typer
 from featherbench.harness.commands import sweeps
 from featherbench.harness.commands.terminal import (
     Json,
+    complete_backbones,
+    complete_methods,
+    complete_tasks,
     expanded_plan,
     folder_of,
     mended_errors,
@@ -26,15 +29,19 @@ if TYPE_CHECKING:
 
 
 def try_(
-    model: Annotated[str, typer.Option(help="A backbone: its name, a hub id or a folder")],
-    methods: Annotated[str, typer.Option(help="Methods to compare, with commas; `featherbench list methods`")],
+    model: Annotated[
+        str, typer.Option(help="A backbone: its name, a hub id or a folder", autocompletion=complete_backbones)
+    ],
+    methods: Annotated[str, typer.Option(help="Methods to compare, with commas", autocompletion=complete_methods)],
     data: Annotated[Path | None, typer.Option(help="A .jsonl, .csv or .tsv file of pairs, also with .gz")] = None,
     source: Annotated[str, typer.Option(help="Column of --data with the inputs")] = "source",
     references: Annotated[str, typer.Option(help="Column of --data with a text, or a list of texts")] = "references",
     score: Annotated[
         list[str] | None, typer.Option(help="Score of --data; repeatable, the first one chooses and ranks [bleu]")
     ] = None,
-    task: Annotated[str | None, typer.Option(help="A known task in place of --data")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="A known task in place of --data", autocompletion=complete_tasks)
+    ] = None,
     budget: Annotated[str | None, typer.Option(help="Stored parameters as a share of the backbone, e.g. 0.1%")] = None,
     size: Annotated[str, typer.Option(help="Training pairs: a number, a percentage of the inputs, or full")] = "full",
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Final trials of each method")] = 5,
