@@ -143,8 +143,12 @@ def mean_difference(
 
 
 def _difference(board: Board, ours: Summary, theirs: Summary, metric: str, subset: str) -> Measured:
-    """Return ours - theirs by unit; a row without randomness stands beside every unit of the other."""
     first, second = (measured(row.counted, row.unit, metric, subset, board.items) for row in (ours, theirs))
+    return paired(ours, theirs, first, second)
+
+
+def paired(ours: Summary, theirs: Summary, first: Measured, second: Measured) -> Measured:
+    """Return first - second by unit, as measured of two rows; one without randomness stands beside every unit of the other."""
     if ours.deterministic and not theirs.deterministic:
         first = first.repeated(second.units)
     elif theirs.deterministic and not ours.deterministic:
