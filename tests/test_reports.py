@@ -125,8 +125,12 @@ def run(store, row, seed, seen, unseen, number=None, **more):
 
 @pytest.fixture
 def store(tmp_path):
+    return invented_store(tmp_path)
+
+
+def invented_store(folder):
     """Five rows: one deterministic, one with a diverged trial, one with a failed and one with an unfinished trial."""
-    kept = Store(f"sqlite:///{tmp_path}/store.sqlite")
+    kept = Store(f"sqlite:///{folder}/store.sqlite")
     rows = [cell_of(row) for row in SIZES]
     kept.add_plan("p1", "invented", "name: invented # <b>bold</b>", rows)
     tags = [{"seen": "seen" if i < 6 else "unseen", "category": "Inn"} for i in range(12)]
