@@ -65,9 +65,10 @@ def page(report: Report) -> Page:
 def leaderboard(rows: Sequence[tuple[Board, Summary]]) -> Table:
     """Return one line per row of every board."""
     header = (
-        *entries("row", "task", "backbone", "size", "budget"),
+        Entry(text="row"),
         Entry(text="score", note="mean ± 95 % interval"),
         Entry(text="every trial", note="on the scale of its board"),
+        *entries("task", "size", "budget", "backbone"),
         *entries("trials", "failed", "diverged", "outputs truncated", "outputs empty"),
         *entries(*(title for _, title, _ in COST_COLUMNS)),
     )
@@ -94,12 +95,12 @@ def _row(board: Board, row: Summary) -> tuple[Entry, ...]:
         )
     return (
         Entry(text=row.label, note="; ".join(row.notes), link=board_path(board)),
-        Entry(text=f"{key.task}.{key.evaluated}"),
-        Entry(text=key.backbone),
-        Entry(text=_size(board), value=key.size, note=_unit(board)),
-        Entry(text=_budget(row.cell), value=row.cell.budget),
         score,
         Entry(text="" if drawn else MISSING, strip=drawn),
+        Entry(text=f"{key.task}.{key.evaluated}"),
+        Entry(text=_size(board), value=key.size, note=_unit(board)),
+        Entry(text=_budget(row.cell), value=row.cell.budget),
+        Entry(text=key.backbone),
         *count_fields(row),
         *(cost_entry(row.costs[name], show) for name, _, show in COST_COLUMNS),
     )
