@@ -107,4 +107,5 @@ PREFIX = Method(
     takes_words=True,
     stored=stored,
     apply=apply,
+    direct={"parametrisation": "direct"},
 )
