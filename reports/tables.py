@@ -17,6 +17,7 @@ from featherbench.reports.text import (
     estimate_text,
     flops_text,
     number_text,
+    percent_text,
     seconds_text,
 )
 
@@ -79,7 +80,7 @@ COST_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("trained_parameters", "trained parameters", number_text),
     ("stored_parameters", "stored parameters", number_text),
     ("total_parameters", "total parameters", number_text),
-    ("stored_percent", "stored, % of total", lambda value: f"{number_text(value)} %"),
+    ("stored_percent", "stored, % of total", percent_text),
     ("stored_bytes", "stored bytes", bytes_text),
     ("train_peak_bytes", "peak memory, training", bytes_text),
     ("decode_peak_bytes", "peak memory, decoding", bytes_text),
@@ -110,7 +111,7 @@ def share_entry(number: int, whole: int, missing: str = "no outputs kept") -> En
     """Return a part of a whole in percent, with both numbers."""
     if not whole:
         return Entry(text=MISSING, note=missing)
-    return Entry(text=f"{number_text(100 * number / whole)} %", value=100 * number / whole, note=f"{number} of {whole}")
+    return Entry(text=percent_text(100 * number / whole), value=100 * number / whole, note=f"{number} of {whole}")
 
 
 def trial_entry(run: Run) -> Entry:

@@ -75,6 +75,11 @@ def number_text(value: float, digits: int = 3) -> str:
     return f"{value:,.{decimals}f}"
 
 
+def percent_text(value: float) -> str:
+    """Return e.g. "12.3 %"."""
+    return f"{number_text(value)} %"
+
+
 def bytes_text(value: float) -> str:
     """Return e.g. "1.23 MB" (1 MB = 10^6 bytes)."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
