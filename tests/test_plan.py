@@ -456,7 +456,9 @@ def test_a_prefix_without_mlp_is_treated_as_the_row_it_comes_from(expanded: Expa
     same = ("learning_rate", "steps", "weight_decay", "settings", "train", "validation", "evaluate", "words_as", "seed")
     assert [getattr(direct.base, name) for name in same] == [getattr(prefix.base, name) for name in same]
     assert direct.counts.trained == direct.counts.stored == prefix.counts.stored < prefix.counts.trained
+    assert (direct.origins["parametrisation"], direct.origins["learning_rate"]) == ("plan's baselines", "plan")
     sized = expanded(**row(budget="3%"), baselines=["direct"]).cells
+    assert sized[1].origins["learning_rate"] == "plan's baselines"
     assert sized[1].counts.stored == sized[0].counts.stored
     assert sized[1].base.learning_rate == METHODS["prefix"].direct_learning_rate > sized[0].base.learning_rate
 
