@@ -17,7 +17,7 @@ from optuna.distributions import CategoricalDistribution
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from featherbench.harness import backbones, data
-from featherbench.harness.baselines import name_of, rows_of
+from featherbench.harness.baselines import Row, name_of, rows_of
 from featherbench.harness.catalogue import BACKBONES
 from featherbench.harness.counts import MAX_SIZE, Counts, count, solve
 from featherbench.harness.records import (
@@ -244,11 +244,11 @@ def expand(text: str, origin: str = "plan", folder: Path | None = None, scale: s
     for backbone in spec.backbones:
         _check_backbone(backbone)
     cells = tuple(
-        _cell(spec, backbone, task, size, share, row, search)
+        _cell(spec, backbone, task, size, share, row)
         for backbone in spec.backbones
         for task in tasks_of(spec, folder or Path())
         for size, share in _sizes(spec, task)
-        for row, search in rows
+        for row in rows
     )
     identity = content_hash([text, [c.cell.id for c in cells], *([scale] if scale else [])])
     return Plan(id=identity, name=spec.name, text=text, cells=cells, engine=spec.engine)
@@ -363,13 +363,13 @@ def _configured(row: RowSpec, method: Method, spec: PlanSpec) -> tuple[Any, dict
     return config, shared, origins
 
 
-def _cell(
-    spec: PlanSpec, backbone: str, task: Task, size: int | None, share: str, row: RowSpec, search: SearchSpec | None
-) -> CellPlan:
+def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, share: str, of_board: Row) -> CellPlan:
+    row, search = of_board.given, of_board.search
     method = {**METHODS, **BASELINES}[row.method]
     anatomy = backbones.anatomy(backbone)
     config: Any
     config, shared, origins = _configured(row, method, spec)
+    origins |= dict.fromkeys(of_board.added, "plan's baselines")
     if row.budget is not None:
         if method.size_field in row.config:
             raise PlanError(f"{name_of(row)}: give budget or {method.size_field}, not both.")

@@ -147,6 +147,8 @@ class Method:
     """Backbone weights trained in a private copy"""
     direct: Mapping[str, Any] = field(default_factory=dict)
     """Configuration values that leave its reparametrisation out; plans add that row as a baseline. Empty: none"""
+    direct_learning_rate: float = 0.0
+    """Default of that row, which needs a larger one"""
     answer: Callable[[str], str] | None = None
     """(source) -> output, for a baseline whose outputs no model writes"""
 

@@ -108,4 +108,5 @@ PREFIX = Method(
     stored=stored,
     apply=apply,
     direct={"parametrisation": "direct"},
+    direct_learning_rate=3e-2,  # Liu et al. 2022, as above
 )

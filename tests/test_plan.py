@@ -467,7 +467,8 @@ def test_with_a_search_every_searched_row_stands_beside_its_default_configuratio
     for name, cell in searched.items():
         assert (cell.num_search, cell.num_final) == (0 if name.endswith("default") else 2, 3)
         assert cell.cell.fixed["search"] == ({} if name.endswith("default") else {"configurations": 2, **SOBOL})
-    for name in ("full_ft", "prefix", "prefix, direct"):
+    assert searched["prefix, direct, default"].base.learning_rate == METHODS["prefix"].direct_learning_rate
+    for name in ("full_ft", "prefix"):
         tuned, default = searched[name], searched[f"{name}, default"]
         assert [tuned.trial("final", n, {}).id for n in range(3)] == [
             default.trial("final", n, {}).id for n in range(3)
@@ -482,13 +483,18 @@ def test_a_prefix_without_mlp_is_treated_as_the_row_it_comes_from(expanded: Expa
     same = ("learning_rate", "steps", "weight_decay", "settings", "train", "validation", "evaluate", "words_as", "seed")
     assert [getattr(direct.base, name) for name in same] == [getattr(prefix.base, name) for name in same]
     assert direct.counts.trained == direct.counts.stored == prefix.counts.stored < prefix.counts.trained
+    assert (direct.origins["parametrisation"], direct.origins["learning_rate"]) == ("plan's baselines", "plan")
     sized = expanded(**row(budget="3%"), baselines=["direct"]).cells
+    assert sized[1].origins["learning_rate"] == "plan's baselines"
     assert sized[1].counts.stored == sized[0].counts.stored
+    assert sized[1].base.learning_rate == METHODS["prefix"].direct_learning_rate > sized[0].base.learning_rate
 
 
 def test_a_row_that_the_plan_has_already_is_not_doubled(expanded: Expand) -> None:
     own = {"method": "prefix", "row": "mine", "config": {"parametrisation": "direct"}}
     assert rows(expanded(methods=["prefix", own], **ALL))[3:] == ["prefix", "mine"]
+    faster = {**own, "config": {"parametrisation": "direct", "learning_rate": 0.1}}
+    assert rows(expanded(methods=["prefix", faster], **ALL))[3:] == ["prefix", "mine"]
     other = {**own, "config": {"parametrisation": "direct", "length": 5}}
     assert rows(expanded(methods=["prefix", other], **ALL))[3:] == ["prefix", "prefix, direct", "mine"]
     spelt_out = {**own, "config": {"parametrisation": "direct", "length": 10}}
