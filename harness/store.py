@@ -379,13 +379,8 @@ class Store:
             add_rows(db, scores, _score_rows(result.trial_id, result.scores))
             if result.log:
                 add_rows(db, logs, [{"trial": result.trial_id, "text": result.log}])
-            spec = db.scalars(sa.select(trials.c.spec).where(trials.c.id == result.trial_id)).one()
-            if result.predictions and spec["evaluate"]["split"] == "test":
-                db.execute(
-                    looks.insert().values(
-                        trial=result.trial_id, split=spec["evaluate"]["name"], reason="final", at=_now()
-                    )
-                )
+            if result.predictions:
+                self.log_look(result.trial_id, "final")
             return True
 
     def forget(self, plan_id: str, kind: Failure | None = None) -> int:
@@ -416,9 +411,14 @@ class Store:
         with self.transaction() as db:
             db.execute(scores.delete().where(scores.c.trial == trial_id))
             add_rows(db, scores, _score_rows(trial_id, found))
-            spec = db.scalars(sa.select(trials.c.spec).where(trials.c.id == trial_id)).one()
-            if spec["evaluate"]["split"] == "test":
-                look = {"trial": trial_id, "split": spec["evaluate"]["name"], "reason": "re-score", "at": _now()}
+            self.log_look(trial_id, "re-score")
+
+    def log_look(self, trial_id: str, reason: str) -> None:
+        """Log why a trial's test items are decoded or scored; for one that is evaluated elsewhere, nothing."""
+        with self.transaction() as db:
+            evaluate = db.scalars(sa.select(trials.c.spec).where(trials.c.id == trial_id)).one()["evaluate"]
+            if evaluate["split"] == "test":
+                look = {"trial": trial_id, "split": evaluate["name"], "reason": reason, "at": _now()}
                 db.execute(looks.insert().values(**look))
 
     # --- what everybody reads -------------------------------------------------------------------------------------
