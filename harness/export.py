@@ -21,7 +21,7 @@ from featherbench.harness import backbones, data, tables
 from featherbench.harness.catalogue import BACKBONES
 from featherbench.harness.decode import generation_config
 from featherbench.harness.deltas import DeltaError, delta_bytes
-from featherbench.harness.exported_readme import readme
+from featherbench.harness.exported_readme import input_of, readme
 from featherbench.harness.peft_form import NoPeftForm, peft_form
 from featherbench.harness.records import Trial
 from featherbench.harness.spec import lookup
@@ -178,6 +178,7 @@ def _about(kept: Store, tuned: _Tuned, kind: str) -> dict[str, Any]:
         "featherbench": version("featherbench"),
         "id": trial.id,
         "trial": trial.model_dump(mode="json"),
+        "input": input_of(tuned.encoder()),
         "delta_sha256": hashlib.sha256(tuned.blob).hexdigest(),
         "scores": kept.rows(sa.select(*columns).where(where).order_by(tables.scores.c.position)),
         "licences": {

@@ -232,6 +232,20 @@ def test_a_prefix_of_three_stacks_is_refused(seq2seq: tuple[Path, dict[str, Tria
     assert "this one also in other attentions" in refusal(folder, trials["prefix"], tmp_path / "there", "peft")
 
 
+def test_prompts_of_a_float64_trial_are_loaded_whole_where_that_is_the_default_type(
+    tiny_gpt2: str, tmp_path: Path
+) -> None:
+    trial = run(tmp_path, tiny_gpt2, ["prefix"], precision="float64")["prefix"]
+    to = exported(tmp_path, trial, tmp_path / "there", "peft")
+    assert "torch.set_default_dtype(torch.float64)" in (to / "README.md").read_text()
+    torch.set_default_dtype(torch.float64)
+    try:
+        model = as_peft(trial, to)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert_same_logits(*ours(tmp_path, trial), model)
+
+
 # --- transformers ----------------------------------------------------------------------------------------------------
 
 
@@ -293,10 +307,11 @@ def test_the_folder_says_what_it_is(causal: tuple[Path, dict[str, Trial]], tmp_p
     assert {s["metric"]: s["value"] for s in about["scores"] if s["subset"] == "all"} == {
         "bleu": kept.score(trial.id, "bleu")
     }
-    assert about["licences"]["data"] == "CC0-1.0" or about["licences"]["data"]
+    assert about["input"] == 'the pieces of " " + input, then 2 virtual tokens, then the end mark <|end|>'
+    assert about["licences"] == {"backbone": "see where the backbone comes from", "data": "CC0-1.0"}
     text = (to / "README.md").read_text()
     assert trial.backbone_sha256 in text and f"featherbench rerun {trial.id}" in text
-    assert "then 2 virtual tokens, then the end mark `<|end|>`" in text
+    assert about["input"] in text
 
 
 def test_a_damaged_folder_is_refused(causal: tuple[Path, dict[str, Trial]], tmp_path: Path) -> None:
