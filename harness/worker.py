@@ -447,17 +447,21 @@ def sources_of(trial: Trial) -> list[tuple[int, str]]:
 
 def tuned_from_delta(trial: Trial, artifacts: str, path: str | None, sha256: str | None) -> tuple[Tuned, Encoder]:
     """Return the tuned model of a finished trial and its linearisation."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    backbone, *_ = backbone_for(trial, device, Engine(artifacts=artifacts, scratch=artifacts))
     if method_of(trial.method).answer:
         raise DeltaError(f"trial {trial.id} has no model: its outputs are {method_of(trial.method).source}.")
     if path is None and trial.steps:
         raise DeltaError(f"trial {trial.id} kept no delta.")
-    if path is None:
+    return tuned_from(trial, None if path is None else delta_bytes(artifacts, path, sha256), artifacts)
+
+
+def tuned_from(trial: Trial, blob: bytes | None, scratch: str) -> tuple[Tuned, Encoder]:
+    """Return the tuned model of a delta's content, or without one the untuned backbone, and the linearisation."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    backbone, *_ = backbone_for(trial, device, Engine(artifacts=scratch, scratch=scratch))
+    if blob is None:
         slot: Slot = new_slot(UNTUNED, config_of(trial), backbone.anatomy, backbone.model, 0)
     else:
-        tensors = load_tensors(delta_bytes(artifacts, path, sha256))
-        slot = CollapsedSlot(method_of(trial.method), config_of(trial), tensors).to(
+        slot = CollapsedSlot(method_of(trial.method), config_of(trial), load_tensors(blob)).to(
             backbone.model.device, backbone.model.dtype
         )
     return Tuned(backbone.model, backbone.anatomy, [slot]).to(backbone.model.device), encoder_for(trial, backbone)

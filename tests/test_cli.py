@@ -39,6 +39,7 @@ COMMANDS = [
     "generate",
     "report",
     "export",
+    "rerun",
     "gc",
     "cp",
     "test",
@@ -258,6 +259,7 @@ READERS = {
     "generate": ("generate", "3f2a", "name : Aromi"),
     "report": ("report",),
     "export": ("export", "3f2a", "-o", "there"),
+    "rerun": ("rerun", "3f2a"),
 }
 
 

@@ -104,6 +104,7 @@ READERS = [
     ("generate", "3f2a", "name : Aromi"),
     ("report",),
     ("export", "3f2a", "-o", "there"),
+    ("rerun", "3f2a"),
 ]
 
 

@@ -61,8 +61,16 @@ def mended_errors() -> Iterator[None]:
     from featherbench.harness.store import StoreError
     from featherbench.tasks.files import DataError
 
-    usage = ("PlanError", "UnsupportedBackbone", "BudgetError", "OutputError")
-    environment = ("BackboneError", "ClusterError", "DeltaError", "ArtifactsError", "MirrorError", "PluginError")
+    usage = ("PlanError", "UnsupportedBackbone", "BudgetError", "OutputError", "ExportError")
+    environment = (
+        "BackboneError",
+        "ClusterError",
+        "DeltaError",
+        "ArtifactsError",
+        "MirrorError",
+        "PluginError",
+        "RerunError",
+    )
 
     try:
         yield
