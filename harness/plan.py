@@ -236,7 +236,7 @@ def expand(text: str, origin: str = "plan", folder: Path | None = None, scale: s
     """Expand a plan's text to its cells. `folder` is the one that file names in it are relative to."""
     spec = read_spec(text, origin, scale)
     rows = rows_of(spec)
-    _check_headline(spec, [name_of(row) for row, _ in rows])
+    _check_headline(spec, [name_of(row.given) for row in rows])
     for key in ("backbones", "sizes"):
         values = getattr(spec, key)
         for twice in {v for v in values if values.count(v) > 1}:
