@@ -13,7 +13,7 @@ from featherbench.harness.records import Cell, Cost
 from featherbench.harness.store import Store
 from featherbench.reports.interval import Estimate, estimate
 from featherbench.reports.items import ALL as ALL
-from featherbench.reports.items import Items
+from featherbench.reports.items import Items, scorer
 from featherbench.reports.measured import GAP, MIXED, measured, mixed, unit_of, unit_value
 from featherbench.reports.measured import SEEN as SEEN
 from featherbench.reports.measured import UNSEEN as UNSEEN
@@ -111,6 +111,12 @@ class Board:
     def primary(self) -> str | None:
         """The primary metric; None if no trial has a score."""
         return self.metrics[0] if self.metrics else None
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Of the primary score; True where the task is not installed here."""
+        known = scorer(self.rows[0].runs[0].trial, self.metrics[0]) if self.metrics else None
+        return known.higher_is_better if known else True
 
 
 def boards(contents: Contents, store: Store | None = None) -> list[Board]:
