@@ -37,7 +37,11 @@ def write_report(store: Store, out: Path) -> list[Path]:
     Files of an earlier report in its folders are removed. The same store gives the same bytes.
     Raises: ValueError if the store holds no finished trial.
     """
-    report = collect(store)
+    return write_site(collect(store), out)
+
+
+def write_site(report: Report, out: Path) -> list[Path]:
+    """Write the site of what was read."""
     for folder in FOLDERS:
         (out / folder).mkdir(parents=True, exist_ok=True)
     listed = [page for make in PAGES if (page := make(report))]

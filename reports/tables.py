@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from featherbench.harness.records import Trial, content_hash
-from featherbench.reports.aggregate import Board, Quantity
+from featherbench.reports.aggregate import Board, Quantity, Summary
 from featherbench.reports.blocks import Entry
 from featherbench.reports.interval import Estimate
 from featherbench.reports.read import Run
@@ -16,6 +16,7 @@ from featherbench.reports.text import (
     bytes_text,
     estimate_text,
     flops_text,
+    half_width_text,
     number_text,
     percent_text,
     seconds_text,
@@ -95,6 +96,22 @@ def estimate_entry(value: Estimate) -> Entry:
     """Return mean ± half width with the reason for what is missing."""
     exact = {"half width": value.half_width, "units": value.units}
     return Entry(text=estimate_text(value), value=value.mean, note=value.note, parts=exact)
+
+
+def test_set_entry(value: Estimate) -> Entry:
+    """Return ± the half width for this test set: over seeds or draws alone."""
+    if value.test_set is None:
+        return Entry(text=MISSING)
+    note = "" if value.items else "no item statistics: the only interval"
+    return Entry(text=f"± {half_width_text(value.test_set)}", value=value.test_set, note=note)
+
+
+def rank_entry(row: Summary) -> Entry:
+    """Return the rank interval, or why there is none."""
+    if row.rank is None:
+        return Entry(text=MISSING, note=row.unranked)
+    low, high = row.rank
+    return Entry(text=str(low) if low == high else f"{low} to {high}", value=low, parts={"highest": high})
 
 
 def cost_entry(value: Quantity, show: Callable[[float], str]) -> Entry:

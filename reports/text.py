@@ -52,6 +52,11 @@ def estimate_text(value: Estimate) -> str:
     return _minus(f"{value.mean:.{decimals}f} ± {value.half_width:.{decimals}f}")
 
 
+def half_width_text(value: float) -> str:
+    """Return a half width with two significant digits."""
+    return f"{value:.{_decimals(value, 2)}f}"
+
+
 def score_text(value: float) -> str:
     """Return a score with four significant digits."""
     return _minus(f"{value:.{_decimals(value, 4)}f}")

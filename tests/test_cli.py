@@ -39,6 +39,7 @@ COMMANDS = [
     "generate",
     "report",
     "export",
+    "rerun",
     "gc",
     "cp",
     "test",
@@ -80,7 +81,7 @@ def written(folder: Path, backbone: str, **changes: Any) -> str:
         "tasks": ["places"],
         "sizes": [20],
         "methods": ["prefix"],
-        "untuned": False,
+        "baselines": [],
         "test": 8,
         "final": {"seeds": 2},
     }
@@ -258,6 +259,7 @@ READERS = {
     "generate": ("generate", "3f2a", "name : Aromi"),
     "report": ("report",),
     "export": ("export", "3f2a", "-o", "there"),
+    "rerun": ("rerun", "3f2a"),
 }
 
 

@@ -86,7 +86,7 @@ def test_what_was_kept_is_read_again(root: Path) -> None:
 @pytest.fixture
 def cell(tiny_llama: str) -> CellPlan:
     plan = {"protocol": 1, "name": "mine", "backbones": [tiny_llama], "tasks": ["places"], "sizes": [4], "test": 2}
-    (found,) = expand(yaml.safe_dump(plan | {"methods": ["prefix"], "untuned": False})).cells
+    (found,) = expand(yaml.safe_dump(plan | {"methods": ["prefix"], "baselines": []})).cells
     return found
 
 
@@ -147,7 +147,7 @@ def own(tiny_llama: str, tmp_path: Path, cache: Path) -> Trial:
     (tmp_path / "a.jsonl").write_text("\n".join(rows))
     task = {"name": "own", "train": "a.jsonl", "validation": "a.jsonl", "test": "a.jsonl"}
     plan = {"protocol": 1, "name": "mine", "backbones": [tiny_llama], "tasks": [task], "methods": ["prefix"]}
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(plan | {"untuned": False}))
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(plan | {"baselines": []}))
     (cell,) = read_plan(str(tmp_path / "own.yaml")).cells
     return cell.base
 
