@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -47,7 +47,7 @@ def _print_version(wanted: bool) -> None:
 class VerboseAnywhere(TyperGroup):
     """Takes -v before and behind the command's name: people add it at the end of a line that they say again."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Move -v to the front; what follows a lone -- is text."""
         end = args.index("--") if "--" in args else len(args)
         verbose = [word for word in args[:end] if word in ("-v", "--verbose")]
@@ -96,7 +96,8 @@ COMMANDS = (
     outputs.score,
     outputs.generate,
     stores.report,
-    stores.export,
+    outputs.export,
+    outputs.rerun,
     stores.gc,
     setup.cp,
     setup.test,

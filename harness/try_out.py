@@ -95,6 +95,7 @@ def plan_of(question: Question, name: str, held_out: Mapping[str, int] | None = 
             method if question.budget is None or method in unsized else {"method": method, "budget": question.budget}
             for method in question.methods
         ],
+        "baselines": ["untuned", "copy"],
         "search": {"configurations": question.search},
         "final": runs,
         "training": {"batch_size": BATCH_SIZE, "steps": question.steps, "evaluations": EVALUATIONS},
@@ -112,11 +113,6 @@ def held_out_of(inputs: Mapping[str, int], size: int | str) -> dict[str, int]:
     """
     most = {"validation": MOST_VALIDATION, "test": MOST_TEST} if size == "full" else {"test": MOST_TEST}
     return {split: number for split, number in most.items() if inputs[split] > number}
-
-
-def trials_of(question: Question) -> int:
-    """Return how many trials the plan has, with the one of the untuned backbone."""
-    return len(question.methods) * (question.search + question.seeds) + 1
 
 
 # --- the budget ------------------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ COMMANDS = [
     "generate",
     "report",
     "export",
+    "rerun",
     "gc",
     "cp",
     "test",
@@ -81,7 +82,7 @@ def written(folder: Path, backbone: str, **changes: Any) -> str:
         "tasks": ["places"],
         "sizes": [20],
         "methods": ["prefix"],
-        "untuned": False,
+        "baselines": [],
         "test": 8,
         "final": {"seeds": 2},
     }
@@ -259,6 +260,7 @@ READERS = {
     "generate": ("generate", "3f2a", "name : Aromi"),
     "report": ("report",),
     "export": ("export", "3f2a", "-o", "there"),
+    "rerun": ("rerun", "3f2a"),
 }
 
 

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from featherbench.harness import progress
 from featherbench.harness.cli import USAGE, app
-from featherbench.harness.commands import terminal
+from featherbench.harness.commands import completion
 from featherbench.methods import METHODS
 from featherbench.tasks import TASKS
 
@@ -72,10 +72,9 @@ def test_the_shell_completes_commands_plans_and_files(tmp_path: Path) -> None:
 
 
 def test_names_of_tasks_methods_and_backbones_are_completed() -> None:
-    context: Any = None
-    assert terminal.complete_tasks(context, "pl") == ["places"] and terminal.complete_tasks(context, "") == [*TASKS]
-    assert terminal.complete_methods(context, "prefix,") == [f"prefix,{m}" for m in METHODS if m != "prefix"]
-    assert terminal.complete_names(context, "feather") == ["feather-3m"] == terminal.complete_backbones(context, "f")
+    assert completion.complete_tasks("pl") == ["places"] and completion.complete_tasks("") == [*TASKS]
+    assert completion.complete_methods("prefix,") == [f"prefix,{m}" for m in METHODS if m != "prefix"]
+    assert completion.complete_names("feather") == ["feather-3m"] == completion.complete_backbones("f")
 
 
 def test_the_script_that_completes_is_shown_for_the_shell() -> None:
@@ -158,7 +157,7 @@ def test_a_run_says_nothing_but_its_own_lines_and_no_control_codes(tmp_path: Pat
         "tasks": ["places"],
         "sizes": [20],
         "methods": ["prefix"],
-        "untuned": False,
+        "baselines": [],
         "training": {"steps": 2, "batch_size": 4, "evaluations": 1},
         "decoding": {"beams": 2, "max_new_tokens": 4},
         "test": 4,

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from featherbench.harness.commands.completion import complete_names
 from featherbench.harness.commands.terminal import (
     ENVIRONMENT,
     USAGE,
     Json,
-    complete_names,
+    Scale,
     mended_errors,
     quiet_libraries,
     say,
@@ -161,6 +162,7 @@ def prepare(
         list[str],
         typer.Argument(metavar="NAME...|PLAN", help="Backbones, tasks or a plan", autocompletion=complete_names),
     ],
+    scale: Scale = None,
 ) -> None:
     """Fetch and convert what a backbone, a task or a whole plan needs, so that a run starts at once.
 
@@ -181,7 +183,7 @@ def prepare(
             spec, folder = None, Path()
             if name not in known and not Path(name).is_dir() and ("/" not in name or Path(name).is_file()):
                 path = find_plan(name)
-                spec, folder = read_spec(read_text(path), path.name), path.parent
+                spec, folder = read_spec(read_text(path), path.name, scale), path.parent
             for backbone in spec.backbones if spec else [] if name in TASKS else [name]:
                 backbones.prepare(backbone, say)
                 say(f"{backbone}: ready, sha256 {backbones.fingerprint(backbone)[:12]}")

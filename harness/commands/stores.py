@@ -1,4 +1,4 @@
-"""Commands about what a store holds: status, log, report, export, and its upkeep."""
+"""Commands about what a store holds: status, log, report, and its upkeep."""
 
 from __future__ import annotations
 
@@ -172,26 +172,6 @@ def report(
         except ValueError as error:
             say(f"error: {error}", error=True)
             raise typer.Exit(ENVIRONMENT) from None
-
-
-def export(
-    trial: Annotated[str, typer.Argument(help="Trial id, or its beginning")],
-    destination: Annotated[Path, typer.Option("-o", help="Folder to write to")],
-    store: StoreUrl = None,
-    out: Out = None,
-) -> None:
-    """Copy a trial out: its delta (safetensors), its record, scores and predictions (JSON).
-
-    Example:  featherbench export 3f2a -o my-prefix --out runs/quickstart
-    """
-    with mended_errors():
-        from featherbench.harness.status import export_trial
-        from featherbench.harness.store import sqlite_path
-
-        kept = store_to_read(store, out)
-        artifacts = str(out or (sqlite_path(kept.url) or Path("store")).parent)
-        for path in export_trial(kept, trial, artifacts, destination):
-            say(str(path))
 
 
 def gc(

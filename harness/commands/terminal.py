@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from featherbench.harness.commands.completion import complete_plans
 from featherbench.harness.secrets import without_secrets
 
 if TYPE_CHECKING:
@@ -34,54 +35,12 @@ StoreUrl = Annotated[
     str | None, typer.Option("--store", help="Database URL; default: store.sqlite in the run's folder")
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run; default: runs/NAME-OF-PLAN")]
-
-
-def _plans(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return what a shell may complete a plan's name to: packaged plans, and plan files and folders below here."""
-    from featherbench.harness.spec import PACKAGED_PLANS
-
-    packaged = [path.stem for path in sorted(PACKAGED_PLANS.glob("*.yaml"))]
-    begin = Path(incomplete) if incomplete.endswith("/") else Path(incomplete).parent
-    try:
-        here = [f"{p}/" if p.is_dir() else str(p) for p in sorted(begin.iterdir()) if p.is_dir() or p.suffix == ".yaml"]
-    except OSError:
-        here = []
-    return [name for name in (*packaged, *here) if name.startswith(incomplete)]
-
-
-def complete_tasks(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return what a shell may complete a task's name to."""
-    from featherbench.tasks import TASKS
-
-    return [name for name in TASKS if name.startswith(incomplete)]
-
-
-def complete_methods(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return what a shell may complete the last of some methods with commas to."""
-    from featherbench.methods import METHODS
-
-    before, comma, last = incomplete.rpartition(",")
-    return [f"{before}{comma}{name}" for name in METHODS if name.startswith(last) and name not in before.split(",")]
-
-
-def complete_names(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return what a shell may complete the name of a backbone, task or method to."""
-    from featherbench.harness.catalogue import BACKBONES
-
-    names = [*BACKBONES, *complete_tasks(ctx, ""), *complete_methods(ctx, "")]
-    return [name for name in names if name.startswith(incomplete)]
-
-
-def complete_backbones(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return what a shell may complete the name of a backbone to."""
-    from featherbench.harness.catalogue import BACKBONES
-
-    return [name for name in BACKBONES if name.startswith(incomplete)]
-
-
 PlanName = Annotated[
     str,
-    typer.Argument(metavar="PLAN", help="A plan file, or the name of a packaged plan", autocompletion=_plans),
+    typer.Argument(metavar="PLAN", help="A plan file, or the name of a packaged plan", autocompletion=complete_plans),
+]
+Scale = Annotated[
+    str | None, typer.Option("--scale", help="One of the plan's scales, such as smoke; default: as it stands")
 ]
 
 
@@ -110,8 +69,16 @@ def mended_errors() -> Iterator[None]:
     from featherbench.harness.store import StoreError
     from featherbench.tasks.files import DataError
 
-    usage = ("PlanError", "UnsupportedBackbone", "BudgetError", "OutputError")
-    environment = ("BackboneError", "ClusterError", "DeltaError", "ArtifactsError", "MirrorError", "PluginError")
+    usage = ("PlanError", "UnsupportedBackbone", "BudgetError", "OutputError", "ExportError")
+    environment = (
+        "BackboneError",
+        "ClusterError",
+        "DeltaError",
+        "ArtifactsError",
+        "MirrorError",
+        "PluginError",
+        "RerunError",
+    )
 
     try:
         yield
@@ -161,13 +128,13 @@ def quiet_libraries() -> None:
         logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
 
 
-def expanded_plan(name: str) -> Plan:
+def expanded_plan(name: str, scale: str | None) -> Plan:
     """Read and expand a plan, with its backbones prepared."""
     from featherbench.harness.catalogue import BACKBONES
     from featherbench.harness.spec import find_plan, read_spec, read_text
 
     path = find_plan(name)
-    spec = read_spec(read_text(path), path.name)  # typing mistakes are told before heavy libraries load
+    spec = read_spec(read_text(path), path.name, scale)  # typing mistakes are told before heavy libraries load
     quiet_libraries()
     from featherbench.harness import backbones
     from featherbench.harness.plan import read_plan
@@ -175,7 +142,7 @@ def expanded_plan(name: str) -> Plan:
     for backbone in spec.backbones:
         if backbone in BACKBONES:
             backbones.prepare(backbone, lambda text: say(text, error=True))
-    return read_plan(name)
+    return read_plan(name, scale)
 
 
 def folder_of(plan_name: str, out: Path | None) -> Path:

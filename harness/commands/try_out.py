@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from featherbench.harness.commands import sweeps
+from featherbench.harness.commands.completion import complete_backbones, complete_methods, complete_tasks
 from featherbench.harness.commands.terminal import (
     Json,
-    complete_backbones,
-    complete_methods,
-    complete_tasks,
     expanded_plan,
     folder_of,
     mended_errors,
@@ -98,11 +96,11 @@ def try_(
         files = {"plan.yaml": text, **(own.files() if own else {})}
         with TemporaryDirectory() as scratch:  # a plan with a mistake leaves nothing behind
             _write(Path(scratch), files)
-            expanded_plan(str(Path(scratch) / "plan.yaml"))
+            expanded = expanded_plan(str(Path(scratch) / "plan.yaml"), None)
         _write(folder, files)
         plan = folder / "plan.yaml"
         rest = f" --out {folder}" if out else ""
-        number = try_out.trials_of(question)
+        number = sum(cell.num_search + cell.num_final for cell in expanded.cells)
     for line in (*notes, "", text.rstrip(), "", f"{number} trials. The plan is in {plan}."):
         say(line, error=as_json)
     go_on = f"featherbench run {plan}{rest}"
