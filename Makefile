@@ -45,7 +45,7 @@ docs: setup typed
 	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'
 	$(BIN)/python docs/reference_pages.py docs/reference
 	$(BIN)/zensical build --strict --clean
-	@echo "Open build/site/index.html"
+	@echo "Open build/site/index.html; its search needs a server: python -m http.server -d build/site"
 
 gpu: setup
 	$(BIN)/python -m pytest -m gpu
