@@ -83,7 +83,7 @@ def plan_page() -> str:
         lines += ["| --- | --- | --- | --- |"]
         for key, field in model.model_fields.items():
             cells = (f"`{key}`", kind(field.annotation) + limits(field), default(field), about.get(key, ""))
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+            lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
 

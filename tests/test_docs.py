@@ -149,6 +149,7 @@ def test_the_reference_has_every_key_and_every_command(tmp_path: Path) -> None:
         for key in model.model_fields:
             assert f"| `{key}` |" in plan
     assert "| `budget` | number, more than 0, at most 1 |  | Stored parameters as a share of the backbone" in plan
+    assert "named test&lt;N>; default: all" in plan, "what looks like HTML is text"
     commands = (tmp_path / "commands.md").read_text(encoding="utf-8")
     for command in COMMANDS:
         assert f"## {command.__name__.rstrip('_')}\n" in commands
