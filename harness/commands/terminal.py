@@ -58,7 +58,7 @@ def mended_errors() -> Iterator[None]:
     from featherbench.harness.store import StoreError
     from featherbench.tasks.files import DataError
 
-    usage = ("PlanError", "UnsupportedBackbone", "BudgetError", "OutputError")
+    usage = ("PlanError", "UnsupportedBackbone", "BudgetError", "OutputError", "ClaimError")
     environment = ("BackboneError", "ClusterError", "DeltaError", "ArtifactsError", "MirrorError", "PluginError")
 
     try:
