@@ -88,4 +88,4 @@ class Items:
         whole = found.additive.score(sums.sum(axis=0))
         if not (np.isfinite(without).all() and np.isfinite(whole)):
             return None
-        return pseudo_values(whole, without)
+        return pseudo_values([whole], without[None])[0]
