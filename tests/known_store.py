@@ -1,6 +1,6 @@
 """An invented store with known answers: the outputs are noisy references, scored by the tasks' own scorers.
 
-places, 24 items, draws final0…final7 nested over the sizes 50, 100, 200, 500; full_ft, tied and better stand at all of
+places, 16 items, draws final0…final7 nested over the sizes 50, 100, 200, 500; full_ft, tied and better stand at all of
 them, short at the first two, the others at 100 only. webnlg, all pairs, 5 seeds, TER only, of which lower is better.
 """
 
@@ -15,7 +15,7 @@ from featherbench.tasks.base import Example
 
 WORDS = "the a red old quiet harbour inn lies near north of town beside river hill and serves fresh fish daily".split()
 NOISE = "xu yo zi qua wex vor".split()
-SIZES, DRAWS, SEEDS, ITEMS = (50, 100, 200, 500), 8, 5, 24
+SIZES, DRAWS, SEEDS, ITEMS = (50, 100, 200, 500), 8, 5, 16
 WRONG = {"full_ft": 0.30, "tied": 0.30, "better": 0.12, "short": 0.25, "out_of_memory": 0.25, "longer": 0.25}
 WRONG |= {"rescored": 0.25, "versions": 0.25, "untuned": 0.60, "low": 0.10, "high": 0.40}
 """Share of wrong words by row"""
@@ -45,12 +45,14 @@ def examples():
 
 @lru_cache
 def texts(row, size, number):
-    """Return the output of each item: its first reference with some words replaced, more of them in some trials."""
-    rng = np.random.default_rng([sorted(WRONG).index(row), size or 0, number])
-    share = WRONG[row] if row == "untuned" else WRONG[row] * rng.uniform(0.7, 1.3)
+    """Return the output of each item: its first reference with wrong words, more in some trials and in some items."""
+    place = sorted(WRONG).index(row)
+    hard = np.random.default_rng(place).uniform(0.4, 1.6, size=ITEMS)  # the same items in every trial of the row
+    rng = np.random.default_rng([place, size or 0, number])
+    share = WRONG[row] * hard * (1 if row == "untuned" else rng.uniform(0.7, 1.3))
     return [
-        " ".join(str(rng.choice(NOISE)) if rng.random() < share else word for word in one.references[0].split())
-        for one in examples().values()
+        " ".join(str(rng.choice(NOISE)) if rng.random() < share[i] else word for word in one.references[0].split())
+        for i, one in examples().items()
     ]
 
 
@@ -80,7 +82,7 @@ def trial_of(cell, number, version=1):
         task_version=1,
         train=Subset(name="train", split="train", size=cell.size, draw=draw, sha256=f"{cell.size} {draw}"),
         validation=Subset(name="validation", split="validation", sha256="v" * 64),
-        evaluate=Subset(name="test24", split="test", size=ITEMS, sha256="e" * 64),
+        evaluate=Subset(name="test16", split="test", size=ITEMS, sha256="e" * 64),
         settings=Settings(),
         decoding=DecodingSettings(beams=1, max_new_tokens=48, length_penalty=1.0),
         words="",
@@ -117,7 +119,7 @@ def build(url):
         for i, one in examples().items()
     ]
     for task in ("places", "webnlg"):
-        kept.add_items(task, 1, "test24", items)
+        kept.add_items(task, 1, "test16", items)
     with kept.transaction():
         listed = [(row, size) for size in SIZES for row in ("full_ft", "tied", "better", "short")]
         kept.add_plan("known", "known", PLAN, [cell_of(row, size) for row, size in listed])

@@ -14,7 +14,7 @@ from featherbench.reports.measured import MIXED
 from featherbench.reports.report import collect
 from featherbench.tasks.metrics.bleu import bleu
 
-DRAWS, ITEMS = 8, range(24)
+DRAWS, ITEMS = 8, range(16)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_a_row_has_its_mean_and_both_intervals(report, row):
     assert one.mean == pytest.approx(scores.mean(), rel=1e-12)
     assert one.half_width == pytest.approx(stats.t.ppf(0.975, df) * error, rel=1e-9)
     assert one.test_set == pytest.approx(stats.t.ppf(0.975, 7) * stats.sem(scores), rel=1e-9)
-    assert (one.units, one.items) == (8, 24)
+    assert (one.units, one.items) == (8, 16)
 
 
 def test_rank_intervals_are_holm_over_all_pairs_of_the_rows_that_were_treated_alike(report):
@@ -152,7 +152,7 @@ def test_where_lower_is_better_the_lower_row_ranks_first(report):
 
 
 @pytest.mark.parametrize("ours", ["tied", "better"])
-@pytest.mark.parametrize(("subset", "items"), [("all", ITEMS), ("seen", range(12)), ("unseen", range(12, 24))])
+@pytest.mark.parametrize(("subset", "items"), [("all", ITEMS), ("seen", range(8)), ("unseen", range(8, 16))])
 def test_a_difference_is_paired_by_draw_and_by_item(report, ours, subset, items):
     found = compared(report, ours, subset=subset)
     (a, psi_a), (b, psi_b) = (row_by_hand(row, 100, items=items) for row in (ours, "full_ft"))
@@ -165,7 +165,7 @@ def test_the_gap_is_unseen_minus_seen_over_the_items_of_both(report):
     found = compared(report, "better", subset="gap")
     (seen, psi_seen), (unseen, psi_unseen) = (
         tuple(a - b for a, b in zip(*(row_by_hand(row, 100, items=part) for row in ("better", "full_ft")), strict=True))
-        for part in (range(12), range(12, 24))
+        for part in (range(8), range(8, 16))
     )
     values = unseen - seen
     assert found.values == pytest.approx(values)
@@ -186,12 +186,12 @@ def test_the_sign_flip_check_counts_all_changes_of_signs(report):
 def test_what_the_design_can_find_follows_from_the_spread(report):
     found = compared(report, "tied")
     by_unit, by_item, rest = squares(row_by_hand("tied", 100)[1] - row_by_hand("full_ft", 100)[1])
-    unit = (by_unit / 24) ** 0.5 * (7 / stats.chi2.ppf(0.2, 7)) ** 0.5
-    item = (max(0.0, by_item - rest) / (8 * 24)) ** 0.5
+    unit = (by_unit / 16) ** 0.5 * (7 / stats.chi2.ppf(0.2, 7)) ** 0.5
+    item = (max(0.0, by_item - rest) / (8 * 16)) ** 0.5
 
     def smallest(units):
         variance = unit**2 / units + item**2
-        df = max(variance**2 / (unit**4 / units**2 / (units - 1) + item**4 / 23), units - 1)
+        df = max(variance**2 / (unit**4 / units**2 / (units - 1) + item**4 / 15), units - 1)
         limit = stats.t.ppf(0.975, df)
 
         def missed(shift):
@@ -202,9 +202,9 @@ def test_what_the_design_can_find_follows_from_the_spread(report):
     assert found.detectable == pytest.approx(smallest(8), rel=1e-4)
     assert found.floor == pytest.approx((stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * item)
     assert found.floor > 0 and found.needed(found.floor * 0.99) is None
-    for effect in (9.0, 12.0, 15.0):
-        enough = next(n for n in range(5, 200) if smallest(n) <= effect)
-        assert enough > 5 and found.needed(effect) == enough
+    for effect in (0.95 * found.detectable, (found.floor + found.detectable) / 2):
+        enough = next(n for n in range(8, 300) if smallest(n) <= effect)
+        assert enough > 8 and found.needed(effect) == enough
 
 
 def test_a_row_without_randomness_stands_beside_every_draw(report):

@@ -15,7 +15,7 @@ from featherbench.reports.measured import SEEN, UNSEEN, measured
 from featherbench.reports.read import read
 from featherbench.tasks.metrics.bleu import bleu
 
-HALVES = {ALL: range(24), SEEN: range(12), UNSEEN: range(12, 24)}
+HALVES = {ALL: range(16), SEEN: range(8), UNSEEN: range(8, 16)}
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +52,12 @@ def test_a_tag_without_a_stored_score_is_scored_from_its_items(store):
     run = run_of(store, "full_ft", 100, 0)
     assert run.score("bleu", "category=c1") is None
     found = Items(store, [run]).score(run, "bleu", "category=c1")
-    assert found == pytest.approx(corpus("full_ft", 100, 0, range(1, 24, 4)), rel=1e-12)
+    assert found == pytest.approx(corpus("full_ft", 100, 0, range(1, 16, 4)), rel=1e-12)
 
 
 def test_tags_stand_in_the_order_of_the_items(store):
     run = run_of(store, "full_ft", 100, 0)
-    assert [tags["category"] for tags in Items(store, [run]).tags(run)] == [f"c{i % 4}" for i in range(24)]
+    assert [tags["category"] for tags in Items(store, [run]).tags(run)] == [f"c{i % 4}" for i in range(16)]
 
 
 def test_a_failed_trial_an_unknown_score_and_an_empty_tag_have_no_statistics(store):
@@ -81,7 +81,7 @@ def test_a_thousand_trials_of_64_items_are_quick(tmp_path):
     """Reading the sums, 1,000 jackknifes and the mean over units: under four seconds, one on an idle core."""
     store = Store(f"sqlite:///{tmp_path}/many.sqlite")
     rng = np.random.default_rng(1)
-    examples = {i: known_store.examples()[i % 24] for i in range(64)}
+    examples = {i: known_store.examples()[i % 16] for i in range(64)}
     cell = known_store.cell_of("full_ft", None)
     texts = [[" ".join(rng.permutation(e.references[0].split())) for e in examples.values()] for _ in range(10)]
     scored = [
@@ -92,7 +92,7 @@ def test_a_thousand_trials_of_64_items_are_quick(tmp_path):
         for one in texts
     ]
     store.add_items(
-        "places", 1, "test24", [{"item": i, "source": str(i), "references": ["x"], "tags": {}} for i in range(64)]
+        "places", 1, "test16", [{"item": i, "source": str(i), "references": ["x"], "tags": {}} for i in range(64)]
     )
     store.add_plan("many", "many", "", [cell])
     with store.transaction():
