@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from featherbench.harness.commands import outputs, setup, stores, sweeps
+from featherbench.harness.commands import answers, outputs, setup, stores, sweeps
 from featherbench.harness.commands.terminal import ENVIRONMENT, FAILED, INTERRUPTED, STOPPED, USAGE, show_traceback
 
 __all__ = ["ENVIRONMENT", "FAILED", "INTERRUPTED", "STOPPED", "USAGE", "app", "main"]
@@ -67,6 +67,8 @@ COMMANDS = (
     outputs.score,
     outputs.generate,
     stores.report,
+    answers.compare,
+    answers.claim,
     outputs.export,
     outputs.rerun,
     stores.gc,

@@ -38,6 +38,8 @@ COMMANDS = [
     "score",
     "generate",
     "report",
+    "compare",
+    "claim",
     "export",
     "rerun",
     "gc",
