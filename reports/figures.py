@@ -12,13 +12,12 @@ import altair as alt
 import vl_convert
 
 from featherbench.reports.aggregate import ALL, UNTUNED, Board, Summary
+from featherbench.reports.blocks import Figure, Spec
 from featherbench.reports.losses import best_loss
 from featherbench.reports.strip import scale, values
 from featherbench.reports.tables import board_title
 from featherbench.reports.text import MISSING, estimate_text, number_text
 
-Spec = dict[str, Any]
-"""A Vega-Lite specification"""
 PALETTE = (
     "#4c78a8", "#f58518", "#54a24b", "#e45756", "#b279a2", "#9d755d", "#d67195", "#72b7b2", "#b79a20", "#79706e",
 )  # fmt: skip
@@ -244,16 +243,11 @@ def on_page(spec: Spec) -> Spec:
     return kept | {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}, "background": None}
 
 
-def write_figures(specs: Sequence[Spec | None], out: Path) -> list[str | None]:
-    """Write figure.svg and figure.png, figure-2.svg, …; return the names without ending, None where none is drawn."""
-    names = [f"figure-{i}" if i > 1 else "figure" for i in range(1, len(specs) + 1)]
-    written = [name if spec is not None else None for name, spec in zip(names, specs, strict=True)]
-    for name, spec in zip(written, specs, strict=True):
-        if name is not None and spec is not None:
-            white = spec | {"background": "white"}
-            (out / f"{name}.svg").write_text(_renumbered(vl_convert.vegalite_to_svg(white)), encoding="utf-8")
-            (out / f"{name}.png").write_bytes(vl_convert.vegalite_to_png(white, scale=2))
-    return written
+def write_figure(figure: Figure, folder: Path) -> None:
+    """Write NAME.svg and NAME.png, on white."""
+    svg = _renumbered(vl_convert.vegalite_to_svg(figure.spec | {"background": "white"}))
+    (folder / f"{figure.name}.svg").write_text(svg, encoding="utf-8")
+    (folder / f"{figure.name}.png").write_bytes(vl_convert.svg_to_png(svg, scale=2))
 
 
 def _renumbered(svg: str) -> str:

@@ -12,6 +12,18 @@ _CONTROL = {i: chr(0x2400 + i) for i in range(32) if chr(i) not in "\n\t"} | {12
 _CONTROL |= dict.fromkeys(range(0xD800, 0xE000), "�")  # a lone surrogate is no character
 _MARKDOWN = re.compile(r"[&<>\"'|`*\[\]\\~$@#]|(?<![a-z0-9])_|_(?![a-z0-9])|:(?=//)|(?<=www)\.", re.IGNORECASE)
 
+_LATEX = {ord(char): rf"\{char}" for char in "&%$#_{}"}
+_LATEX |= {ord("\\"): r"\textbackslash{}", ord("~"): r"\textasciitilde{}", ord("^"): r"\textasciicircum{}"}
+_LATEX |= {ord("<"): r"\textless{}", ord(">"): r"\textgreater{}", ord("|"): r"\textbar{}", ord('"'): r"\textquotedbl{}"}
+_LATEX |= {
+    ord("±"): r"$\pm$",
+    ord("−"): r"$-$",
+    ord("–"): "--",
+    ord("·"): r"$\cdot$",
+    ord("⁶"): r"$^6$",
+    ord("`"): r"\textasciigrave{}",
+}
+
 
 def visible(text: str) -> str:
     """Return `text` with control characters shown as symbols, so that they change nothing around them."""
@@ -22,6 +34,11 @@ def markdown(text: str) -> str:
     """Return `text` for one cell of a Markdown table: no markup, no HTML, no link, no line break."""
     escaped = _MARKDOWN.sub(lambda match: f"&#{ord(match[0])};", visible(text))
     return " ⏎ ".join(line.strip() for line in escaped.splitlines()).replace("\t", " ") if escaped else ""
+
+
+def latex(text: str) -> str:
+    """Return `text` for one cell of a LaTeX table: no command, no mathematics, no line break."""
+    return " ".join(visible(text).translate(_LATEX).split())
 
 
 def estimate_text(value: Estimate) -> str:

@@ -81,7 +81,7 @@ def test_reports_know_no_more_of_the_harness_than_its_store_and_its_records() ->
 def test_reports_and_scoring_load_no_torch() -> None:
     """Not even by way of another module: a report is written where nothing can be trained."""
     code = (
-        "import sys, json, featherbench.reports.page, featherbench.harness.score, featherbench.harness.status;"
+        "import sys, json, featherbench.reports.site, featherbench.harness.score, featherbench.harness.status;"
         "print(json.dumps(sorted({'torch', 'transformers', 'ray'} & set(sys.modules))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

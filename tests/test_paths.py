@@ -20,7 +20,7 @@ from featherbench.harness.plan import CellPlan, expand, place_of, read_plan
 from featherbench.harness.records import Result as TrialResult
 from featherbench.harness.records import Trial
 from featherbench.harness.store import Store
-from featherbench.reports.page import write_report
+from featherbench.reports.site import write_report
 from featherbench.tasks.base import File
 from featherbench.tasks.files import DataError, read_checked
 

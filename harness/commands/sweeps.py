@@ -330,7 +330,7 @@ def _run(
         counts = sweep.done()
         from filelock import FileLock
 
-        from featherbench.reports.page import write_report
+        from featherbench.reports.site import write_report
 
         if not kept.num_drivers():
             shutil.rmtree(folder / "frozen", ignore_errors=True)  # no trial is left that could share it
