@@ -14,7 +14,6 @@ from featherbench.harness.records import (
     Trial,
 )
 from featherbench.harness.store import Store
-from featherbench.reports.report import collect
 from featherbench.tasks.metrics.additive import pack
 
 TEST = Subset(name="test", split="test", sha256="e" * 64)
@@ -111,8 +110,16 @@ def empty_store(tmp_path):
     return Store(f"sqlite:///{tmp_path}/store.sqlite")
 
 
+def plan(store, *cells):
+    """Add cells to the store's one plan, in the order in which they come first."""
+    planned = vars(store).setdefault("planned_by_tests", [])
+    planned += [cell for cell in cells if cell not in planned]
+    store.add_plan("p" * 12, "invented", "name: invented", planned)
+
+
 def put(store, cell, phase, number, trial, result=None):
-    """Put a trial at a place and, given a result, finish it."""
+    """Put a trial at a place of a planned cell and, given a result, finish it."""
+    plan(store, cell)
     store.add_place(Place(cell=cell.id, phase=phase, number=number), trial)
     if result is not None:
         store.record(result, store.begin_attempt(trial.id))
@@ -120,6 +127,7 @@ def put(store, cell, phase, number, trial, result=None):
 
 def search_phase(store, cell, scores, *, rates, metric="bleu", first_seed=7):
     """Fill the search phase of a cell: one trial a number; a score may also be "failed", or (value, "diverged")."""
+    plan(store, cell)
     for number, (score, rate) in enumerate(zip(scores, rates, strict=True)):
         store.add_proposal(cell.id, number, {"learning_rate": rate}, "sobol")
         trial = trial_of(cell, first_seed, evaluate=VALIDATION, learning_rate=rate)
@@ -136,13 +144,6 @@ def final_phase(store, cell, scores, **changes):
         trial = trial_of(cell, seed, **{key: value for key, value in changes.items() if key != "cost"})
         values = score if isinstance(score, dict) else {"bleu": score}
         put(store, cell, "final", seed, trial, result_of(trial, values, cost=changes.get("cost")))
-
-
-def report_of(store, *cells):
-    """Return what pages are functions of, after the cells were planned."""
-    if cells:
-        store.add_plan("p" * 12, "invented", "name: invented", list(cells))
-    return collect(store)
 
 
 def tables(page):
