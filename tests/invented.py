@@ -170,3 +170,16 @@ def texts(page):
         found += [block.text] if type(block).__name__ in ("Text", "Heading") else []
         found += list(block.items) if type(block).__name__ == "Bullets" else []
     return found
+
+
+def figures(page):
+    """Return {name: [(mark, points)] by layer} of a page."""
+    found = {}
+    for block in page.all_blocks():
+        if type(block).__name__ == "Figure":
+            named = block.spec.get("datasets", {})
+            layers = block.spec["layer"]
+            found[block.name] = [
+                (layer["mark"]["type"], layer["data"].get("values") or named[layer["data"]["name"]]) for layer in layers
+            ]
+    return found
