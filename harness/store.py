@@ -448,6 +448,11 @@ class Store:
         with self._reading() as db:
             return [dict(row) for row in db.execute(statement).mappings()]
 
+    def tuples(self, statement: sa.Select[Any]) -> list[tuple[Any, ...]]:
+        """Return the rows of a select as tuples: much quicker, for millions of them."""
+        with self._reading() as db:
+            return [tuple(row) for row in db.execute(statement)]
+
     def finished(self) -> dict[str, str]:
         """Return trial id -> status of every finished trial."""
         found = self.rows(sa.select(trials.c.id, trials.c.status).where(trials.c.status.is_not(None)))

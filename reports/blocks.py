@@ -83,13 +83,15 @@ class Code:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A chart: interactive on the page, and as SVG and PNG beside it."""
+    """A chart: interactive on the page and, unless it is for looking up only, as SVG and PNG beside it."""
 
     name: str
     """Like a table's: also of its files"""
     title: str
     spec: Spec
     caption: str = ""
+    files: bool = True
+    """False: on the page only"""
 
 
 @dataclass(frozen=True, kw_only=True)

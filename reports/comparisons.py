@@ -190,6 +190,8 @@ def headlines(contents: Contents, boards: Sequence[Board]) -> list[Headline]:
     for plan in contents.plans:
         try:
             spec = read_spec(plan.text)
+            if plan.name != spec.name:  # it was run at one of its scales
+                spec = read_spec(plan.text, scale=plan.name.removeprefix(f"{spec.name}."))
         except PlanError:
             continue  # of another protocol: shown with its text, not judged
         if spec.headline is not None:

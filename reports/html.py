@@ -13,6 +13,7 @@ import vl_convert
 from featherbench.reports import figures
 from featherbench.reports.blocks import Figure, Page, Table
 from featherbench.reports.sheets import ENDINGS
+from featherbench.reports.tables import trial_path
 from featherbench.reports.text import visible
 
 HERE = Path(__file__).parent
@@ -61,7 +62,12 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"filters": filters, "on_page": figures.on_page, "endings": ENDINGS}
+    environment.globals |= {
+        "filters": filters,
+        "on_page": figures.on_page,
+        "endings": ENDINGS,
+        "trial_path": trial_path,
+    }
     environment.filters["kind"] = lambda block: type(block).__name__
     return environment.get_template("page.html.j2")
 

@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from featherbench.reports.text import number_text
 
 Points = Sequence[tuple[int, float]]
@@ -56,6 +59,7 @@ def lines(
     title: str,
     series: Sequence[tuple[str, Points]],
     *,
+    linear: bool = False,
     rule: tuple[float, str] | None = None,
     mark: tuple[int, float, str] | None = None,
 ) -> Lines | None:
@@ -66,36 +70,49 @@ def lines(
     values = [value for _, points in drawn for _, value in points]
     steps = [step for _, points in drawn for step, _ in points]
     low, high = min(values), max(values)
-    log = low > 0 and high > WIDE * low
-    x_ends = (float(min(steps)), float(max(steps)))
-    y_ends = (math.log10(low), math.log10(high)) if log else (low, high)
-
-    def x(step: float) -> float:
-        return round(LEFT + (WIDTH - LEFT - RIGHT) * _share(step, x_ends), 1)
-
-    def y(value: float) -> float:
-        return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * _share(math.log10(value) if log else value, y_ends), 1)
-
+    log = low > 0 and high > WIDE * low and not linear
+    across = _Axis(low=min(steps), high=max(steps), first=LEFT, last=WIDTH - RIGHT)
+    up = _Axis(low=low, high=high, first=HEIGHT - BOTTOM, last=TOP, log=log)
     return Lines(
         title=title,
         label=f"{title}: " + "; ".join(_told(name, points) for name, points in drawn),
-        x=tuple(Tick(at=x(at), text=f"{at:g}") for at in round_numbers(*x_ends) if at == int(at)),
-        y=tuple(Tick(at=y(at), text=number_text(at)) for at in (powers if log else round_numbers)(low, high)),
-        lines=tuple(
-            Line(name=name, points=" ".join(f"{x(step)},{y(value)}" for step, value in thinned(points)))
-            for name, points in drawn
-        ),
-        rule=Tick(at=y(rule[0]), text=rule[1]) if rule and low <= rule[0] <= high else None,
-        mark=(x(mark[0]), y(mark[1]), mark[2]) if mark else None,
+        x=tuple(Tick(at=across.at(v), text=f"{v:g}") for v in round_numbers(min(steps), max(steps)) if v == int(v)),
+        y=tuple(Tick(at=up.at(v), text=f"{v:g}") for v in (powers if log else round_numbers)(low, high)),
+        lines=tuple(Line(name=name, points=_path(thinned(points), across, up)) for name, points in drawn),
+        rule=Tick(at=up.at(rule[0]), text=rule[1]) if rule and low <= rule[0] <= high else None,
+        mark=(across.at(mark[0]), up.at(mark[1]), mark[2]) if mark else None,
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Axis:
+    """Where values stand, in pixels."""
+
+    low: float
+    high: float
+    first: float
+    last: float
+    log: bool = False
+
+    def all_at(self, values: ArrayLike) -> NDArray[np.float64]:
+        found, ends = np.asarray(values, dtype=np.float64), np.asarray([self.low, self.high], dtype=np.float64)
+        if self.log:
+            found, ends = np.log10(found), np.log10(ends)
+        share = (found - ends[0]) / (ends[1] - ends[0]) if ends[0] < ends[1] else np.full_like(found, 0.5)
+        return np.round(self.first + (self.last - self.first) * share, 1)
+
+    def at(self, value: float) -> float:
+        return float(self.all_at([value])[0])
+
+
+def _path(points: Points, across: _Axis, up: _Axis) -> str:
+    steps, values = zip(*points, strict=True)
+    return " ".join(f"{x:g},{y:g}" for x, y in zip(across.all_at(steps), up.all_at(values), strict=True))
+
+
 def _told(name: str, points: Points) -> str:
-    return f"{name} from {number_text(points[0][1])} at step {points[0][0]} to {number_text(points[-1][1])} at step {points[-1][0]}"
-
-
-def _share(value: float, ends: tuple[float, float]) -> float:
-    return 0.5 if ends[0] == ends[1] else (value - ends[0]) / (ends[1] - ends[0])
+    (first, start), (last, end) = points[0], points[-1]
+    return f"{name} from {number_text(start)} at step {first} to {number_text(end)} at step {last}"
 
 
 def thinned(points: Points) -> Points:

@@ -48,7 +48,8 @@ def block_lines(block: Block) -> list[str]:
         case Table():
             return table_lines(block)
         case Figure():
-            return ["", f"![{markdown(block.title)}](figures/{block.name}.svg)", "", markdown(block.caption), ""]
+            image = [f"![{markdown(block.title)}](figures/{block.name}.svg)", "", markdown(block.caption), ""]
+            return ["", *image] if block.files else []
         case Lines():
             return ["", markdown(block.label), ""]
         case Samples():

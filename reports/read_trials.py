@@ -61,13 +61,12 @@ def _curves(
     found: dict[str, dict[str, list[tuple[int, float]]]] = defaultdict(lambda: defaultdict(list))
     not_finite: dict[str, int] = defaultdict(int)
     kept = tables.curves.c
-    wanted = sa.select(tables.curves).where(kept.trial.in_(list(trials))).order_by(kept.trial, kept.name, kept.step)
-    for row in store.rows(wanted):
-        value = row["value"]
+    columns = sa.select(kept.trial, kept.name, kept.step, kept.value).where(kept.trial.in_(list(trials)))
+    for trial, name, step, value in store.tuples(columns.order_by(kept.trial, kept.name, kept.step)):
         if value is not None and math.isfinite(value):
-            found[row["trial"]][row["name"]].append((row["step"], value))
+            found[trial][name].append((step, value))
         else:
-            not_finite[row["trial"]] += 1
+            not_finite[trial] += 1
     return found, not_finite
 
 

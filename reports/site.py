@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
@@ -28,8 +28,6 @@ PAGES: tuple[Callable[[Report], Page | None], ...] = (
     provenance.page,
 )
 """Pages of the menu, in its order; one that has nothing to show returns None"""
-SETS: tuple[Callable[[Report], Iterator[Page]], ...] = (board.pages, trial.pages)
-"""Pages that others lead to: one a board, one a trial"""
 FOLDERS = ("boards", "trials", "tables", "figures")
 
 
@@ -43,37 +41,40 @@ def write_report(store: Store, out: Path) -> list[Path]:
     for folder in FOLDERS:
         (out / folder).mkdir(parents=True, exist_ok=True)
     listed = [page for make in PAGES if (page := make(report))]
+    of_boards = list(board.pages(report))
     menu = [Link(path=page.path, title=page.title) for page in listed]
     written: list[Path] = []
     names: set[str] = set()
     charts = False
-    for page in chain(listed, *(make(report) for make in SETS)):
+    for page in chain(listed, of_boards, trial.pages(report)):
         _write(out / page.path, html(page, menu))
         written.append(out / page.path)
         for block in page.all_blocks():
             if isinstance(block, Table | Figure) and block.name:
                 assert block.name not in names, f"two tables or figures are named {block.name}"
                 names.add(block.name)
-                written += _write_beside(block, out)
+                written += write_beside(block, out)
             charts = charts or isinstance(block, Figure)
     written += write_shared(out, charts)
-    written += _write_data(report, listed, out)
+    written += _write_data(report, [*listed, *of_boards], out)
     _remove_old(out, set(written))
     return written
 
 
-def _write_beside(block: Table | Figure, out: Path) -> list[Path]:
+def write_beside(block: Table | Figure, out: Path) -> list[Path]:
     """Write a table or figure as files of its own."""
     if isinstance(block, Table):
         sheets.write_table(block, out / "tables")
         return [out / "tables" / f"{block.name}.{ending}" for ending in sheets.ENDINGS]
+    if not block.files:
+        return []
     figures.write_figure(block, out / "figures")
     return [out / "figures" / f"{block.name}.{ending}" for ending in ("svg", "png")]
 
 
-def _write_data(report: Report, listed: list[Page], out: Path) -> list[Path]:
+def _write_data(report: Report, pages: list[Page], out: Path) -> list[Path]:
     texts = {
-        "report.md": markdown_report(TITLE, [*listed, *board.pages(report)]),
+        "report.md": markdown_report(TITLE, pages),
         "leaderboard.json": leaderboard_json(report),
         "cells.csv": sheets.cells_csv(report.boards, without_final(report.contents)),
         "trials.csv": sheets.trials_csv(report.contents),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from featherbench.harness.records import Trial, content_hash
-from featherbench.reports.aggregate import Board, Quantity
+from featherbench.reports.aggregate import Board, Quantity, Summary
 from featherbench.reports.blocks import Entry
 from featherbench.reports.interval import Estimate
 from featherbench.reports.read import Run
@@ -16,7 +16,9 @@ from featherbench.reports.text import (
     bytes_text,
     estimate_text,
     flops_text,
+    half_width_text,
     number_text,
+    percent_text,
     seconds_text,
 )
 
@@ -79,7 +81,7 @@ COST_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("trained_parameters", "trained parameters", number_text),
     ("stored_parameters", "stored parameters", number_text),
     ("total_parameters", "total parameters", number_text),
-    ("stored_percent", "stored, % of total", lambda value: f"{number_text(value)} %"),
+    ("stored_percent", "stored, % of total", percent_text),
     ("stored_bytes", "stored bytes", bytes_text),
     ("train_peak_bytes", "peak memory, training", bytes_text),
     ("decode_peak_bytes", "peak memory, decoding", bytes_text),
@@ -96,6 +98,22 @@ def estimate_entry(value: Estimate) -> Entry:
     return Entry(text=estimate_text(value), value=value.mean, note=value.note, parts=exact)
 
 
+def test_set_entry(value: Estimate) -> Entry:
+    """Return ± the half width for this test set: over seeds or draws alone."""
+    if value.test_set is None:
+        return Entry(text=MISSING)
+    note = "" if value.items else "no item statistics: the only interval"
+    return Entry(text=f"± {half_width_text(value.test_set)}", value=value.test_set, note=note)
+
+
+def rank_entry(row: Summary) -> Entry:
+    """Return the rank interval, or why there is none."""
+    if row.rank is None:
+        return Entry(text=MISSING, note=row.unranked)
+    low, high = row.rank
+    return Entry(text=str(low) if low == high else f"{low} to {high}", value=low, parts={"highest": high})
+
+
 def cost_entry(value: Quantity, show: Callable[[float], str]) -> Entry:
     """Return a cost with the reason if it is missing."""
     return Entry(text=MISSING if value.value is None else show(value.value), value=value.value, note=value.note)
@@ -110,7 +128,7 @@ def share_entry(number: int, whole: int, missing: str = "no outputs kept") -> En
     """Return a part of a whole in percent, with both numbers."""
     if not whole:
         return Entry(text=MISSING, note=missing)
-    return Entry(text=f"{number_text(100 * number / whole)} %", value=100 * number / whole, note=f"{number} of {whole}")
+    return Entry(text=percent_text(100 * number / whole), value=100 * number / whole, note=f"{number} of {whole}")
 
 
 def trial_entry(run: Run) -> Entry:

@@ -52,6 +52,11 @@ def estimate_text(value: Estimate) -> str:
     return _minus(f"{value.mean:.{decimals}f} ± {value.half_width:.{decimals}f}")
 
 
+def half_width_text(value: float) -> str:
+    """Return a half width with two significant digits."""
+    return f"{value:.{_decimals(value, 2)}f}"
+
+
 def score_text(value: float) -> str:
     """Return a score with four significant digits."""
     return _minus(f"{value:.{_decimals(value, 4)}f}")
@@ -73,6 +78,11 @@ def number_text(value: float, digits: int = 3) -> str:
         return f"{int(value):,}"
     decimals = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
     return f"{value:,.{decimals}f}"
+
+
+def percent_text(value: float) -> str:
+    """Return e.g. "12.3 %"."""
+    return f"{number_text(value)} %"
 
 
 def bytes_text(value: float) -> str:

@@ -80,7 +80,7 @@ def written(folder: Path, backbone: str, **changes: Any) -> str:
         "tasks": ["places"],
         "sizes": [20],
         "methods": ["prefix"],
-        "untuned": False,
+        "baselines": [],
         "test": 8,
         "final": {"seeds": 2},
     }

@@ -16,6 +16,7 @@ from featherbench.harness.commands.terminal import (
     Json,
     Out,
     PlanName,
+    Scale,
     StoreUrl,
     expanded_plan,
     folder_of,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 def plan(
     name: PlanName,
+    scale: Scale = None,
     store: StoreUrl = None,
     out: Out = None,
     probe: Annotated[
@@ -51,9 +53,11 @@ def plan(
       featherbench plan quickstart
 
       featherbench plan mine.yaml --probe --workers 8
+
+      featherbench plan paper-e2e --scale smoke
     """
     with mended_errors():
-        expanded = expanded_plan(name)
+        expanded = expanded_plan(name, scale)
         url_or_file = store or str(folder_of(expanded.name, out) / "store.sqlite")
         finished, kept = {}, None
         if store or Path(url_or_file).exists():
@@ -198,6 +202,7 @@ Lease = Annotated[
 
 def run(
     name: PlanName,
+    scale: Scale = None,
     store: StoreUrl = None,
     out: Out = None,
     address: Address = None,
@@ -221,9 +226,12 @@ def run(
       featherbench run quickstart
 
       featherbench run mine.yaml --out /data/mine --address auto --max-hours 8
+
+      featherbench run paper-e2e --scale smollm2-135m
     """
     _run(
         name,
+        scale,
         store,
         out,
         address,
@@ -242,6 +250,7 @@ def run(
 
 def retry(
     name: PlanName,
+    scale: Scale = None,
     failed: Annotated[
         list[FailureKind], typer.Option("--failed", help="Out of memory, diverged, or any other error; repeatable")
     ] = [FailureKind.oom, FailureKind.error],  # noqa: B006  # typer wants a list
@@ -268,11 +277,12 @@ def retry(
       featherbench retry mine.yaml --failed oom --micro-batch 2
     """
     given = (address, workers, threads, micro_batch, slots, artifacts, max_hours, max_gpu_hours, mirror, lease, as_json)
-    _run(name, store, out, *given, again=[kind.value for kind in failed])
+    _run(name, scale, store, out, *given, again=[kind.value for kind in failed])
 
 
 def _run(
     name: str,
+    scale: str | None,
     store: str | None,
     out: Path | None,
     address: str | None,
@@ -291,7 +301,7 @@ def _run(
     with mended_errors():
         from featherbench.harness.progress import Board
 
-        expanded = expanded_plan(name)
+        expanded = expanded_plan(name, scale)
         folder = folder_of(expanded.name, out).absolute()
         kept = open_store(store, folder, create=not again)
         from featherbench.harness.mirrors import mirrors

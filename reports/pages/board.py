@@ -87,7 +87,9 @@ def _blocks(report: Report, board: Board) -> Iterator[Block]:
     if losses and curves:
         yield Heading(level=2, text="Validation loss")
         caption = "One line per trial; the dot marks the step whose weights are kept."
-        yield Figure(name=f"loss-{name}", title="validation loss of every trial", spec=curves, caption=caption)
+        yield Figure(
+            name=f"loss-{name}", title="validation loss of every trial", spec=curves, caption=caption, files=False
+        )
         yield losses
     yield Heading(level=2, text="Trials")
     yield trials_table(board)

@@ -10,7 +10,7 @@ from functools import partial
 from featherbench.harness.records import Trial
 from featherbench.reports import read
 from featherbench.reports.aggregate import COSTS, Board, cost_value
-from featherbench.reports.blocks import Block, Code, Entry, Heading, Page, Samples, Table, Text, entries
+from featherbench.reports.blocks import Block, Code, Entry, Folded, Heading, Page, Samples, Table, Text, entries
 from featherbench.reports.licence import attribution, why_not_shown
 from featherbench.reports.lines import lines
 from featherbench.reports.losses import best_loss
@@ -21,11 +21,20 @@ from featherbench.reports.samples import Output, Sample
 from featherbench.reports.tables import (
     board_path,
     board_title,
+    configuration_text,
     cost_entry,
     share_entry,
     trial_path,
 )
-from featherbench.reports.text import MISSING, bytes_text, flops_text, number_text, score_text, seconds_text
+from featherbench.reports.text import (
+    MISSING,
+    bytes_text,
+    flops_text,
+    number_text,
+    percent_text,
+    score_text,
+    seconds_text,
+)
 
 BATCH = 250
 """Trials read at once"""
@@ -93,7 +102,8 @@ def _blocks(runs: Sequence[Run], detail: Detail, texts: Texts, board: Board | No
     if folder == "RUN":
         yield Text(text="RUN is the folder of the run whose store holds the trial.")
     yield Heading(level=2, text="Configuration")
-    yield configuration_table(run.trial)
+    yield Text(text=f"{configuration_text(run.trial)}; seed {run.trial.seed}, {run.trial.precision}")
+    yield Folded(title="Everything that makes this trial what it is", blocks=(Code(text=record_text(run.trial)),))
     if detail.curves:
         yield Heading(level=2, text="Curves")
         yield from _curves(run, detail)
@@ -125,18 +135,9 @@ def _places_table(runs: Sequence[Run], board: Board | None) -> Table:
     return Table(name="", title="Where it stands", header=entries("cell", "phase", "place", "board"), rows=rows)
 
 
-def configuration_table(trial: Trial) -> Table:
-    """Return every field that makes the trial what it is, with exact values."""
-    rows = tuple(entries(name, value) for name, value in _fields(trial.stated()))
-    return Table(name="", title="Configuration", header=entries("field", "value"), rows=rows)
-
-
-def _fields(content: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in content.items():
-        if isinstance(value, Mapping) and value:
-            yield from _fields(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def record_text(trial: Trial) -> str:
+    """Return the trial's record as JSON, exact; its hash is the id."""
+    return json.dumps(trial.stated(), indent=2, ensure_ascii=False)
 
 
 # --- curves -----------------------------------------------------------------------------------------------------------
@@ -155,7 +156,7 @@ def _curves(run: Run, detail: Detail) -> Iterator[Block]:
     drawn = (
         lines("Loss", loss, mark=kept),
         lines("Gradient norm", [("gradient norm", norms)], rule=(clip, f"clipped above {clip:g}")),
-        lines("Learning rate", [("learning rate", detail.curves.get("learning_rate", ()))]),
+        lines("Learning rate", [("learning rate", detail.curves.get("learning_rate", ()))], linear=True),
     )
     yield from (chart for chart in drawn if chart)
     if norms:
@@ -218,7 +219,7 @@ def _sample(run: Run, texts: Texts, item: int, text: str, truncated: bool) -> Sa
 
 
 def _shown(name: str, value: float) -> str:
-    endings = {"bytes": bytes_text, "flops": flops_text, "seconds": seconds_text}
+    endings = {"percent": percent_text, "bytes": bytes_text, "flops": flops_text, "seconds": seconds_text}
     return next((show for ending, show in endings.items() if name.endswith(ending)), number_text)(value)
 
 
