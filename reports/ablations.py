@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from featherbench.reports.aggregate import ALL, UNTUNED, Board, Summary
+from featherbench.reports.aggregate import ALL, Board, Summary
 from featherbench.reports.comparisons import Difference, difference
 from featherbench.reports.search import Search
+from featherbench.reports.spending import BARE
 
 FAMILY = ("prefix", "infix", "embedding_only")
 """Methods whose virtual tokens differ in their position alone"""
@@ -57,7 +58,7 @@ def ablations(boards: Sequence[Board], searches: Sequence[Search]) -> list[Ablat
 
 
 def _of_board(board: Board, searched: Mapping[str, frozenset[str]]) -> Iterator[Ablation]:
-    rows = [row for row in board.rows if row.cell.method != UNTUNED and row.counted]
+    rows = [row for row in board.rows if row.cell.method not in BARE and row.counted]
     for method in dict.fromkeys(row.cell.method for row in rows):
         settings = [
             (row, settings_of(row, searched.get(row.cell.id, frozenset()))) for row in rows if row.cell.method == method
@@ -66,14 +67,14 @@ def _of_board(board: Board, searched: Mapping[str, frozenset[str]]) -> Iterator[
             groups: dict[str, list[tuple[Value, Summary]]] = {}
             for row, found in settings:
                 rest = {name: value for name, value in found.items() if name != factor}
-                groups.setdefault(_text(rest), []).append((found.get(factor), row))
+                groups.setdefault(_text([_search(row), rest]), []).append((found.get(factor), row))
             yield from (_ablation(board, method, factor, group) for group in groups.values() if _differ(group))
     positions: dict[str, list[tuple[Value, Summary]]] = {}
     for row in rows:
         if row.cell.method in FAMILY:
             found = settings_of(row, searched.get(row.cell.id, frozenset()))
             size = row.cell.budget if row.cell.budget is not None else found.get("length")
-            alike = [row.cell.budget is not None, size, found[WORDS]]
+            alike = [_search(row), row.cell.budget is not None, size, found[WORDS]]
             positions.setdefault(_text(alike), []).append((row.cell.method, row))
     for group in positions.values():
         if _differ(group):
@@ -88,6 +89,11 @@ def settings_of(row: Summary, searched: frozenset[str]) -> dict[str, Value]:
     config = {name: SEARCHED if name in searched else value for name, value in planned.items()}
     words = "none" if trial.words_as == "none" else f"{trial.words_as}: {trial.words}"
     return {**config, WORDS: words}
+
+
+def _search(row: Summary) -> object:
+    """Return the search that a row had: rows with and without one differ in more than a factor."""
+    return row.cell.fixed.get("search")
 
 
 def _text(value: object) -> str:

@@ -13,6 +13,8 @@ from featherbench.reports.aggregate import UNTUNED, configuration
 from featherbench.reports.read import Contents, Run
 from featherbench.reports.search import Search
 
+BARE = (UNTUNED, "copy_source")
+"""Methods that train nothing: rows to compare with, which were given and spent nothing"""
 OUTER = 0.1
 """Share of a range at either end in which a best value is too near the edge (protocol, section 2)"""
 DECADES = 3
@@ -113,7 +115,7 @@ def _ledger(cell: Cell, runs: Sequence[Run], search: Search | None) -> Ledger:
 
 def _estimand(cell: Cell, counted: Sequence[Run], search: Search | None) -> tuple[str, str]:
     """Return what the row's mean speaks of (protocol 1.4), and how its configuration came to be."""
-    if cell.method == UNTUNED:
+    if cell.method in BARE:
         return "none", "nothing is tuned"
     study = cell.fixed.get("search", {}).get("study", 0)
     given = f"one search, study {study}" if search else "no search: the method's defaults or the plan's values"

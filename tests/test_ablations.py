@@ -111,17 +111,33 @@ def test_what_a_search_chose_is_no_factor_but_searched_against_fixed_is(store):
     searched = [
         cell_of(f"s{i}", "prefix", config=config(10, p), search={"study": 0}) for i, p in enumerate(("mlp", "direct"))
     ]
-    plan(store, *searched, cell_of("fixed", "prefix", config=config(7)))
+    plan(store, *searched, cell_of("fixed", "prefix", config=config(7), search={"study": 0}))
     for i, cell in enumerate(searched):
         store.add_proposal(cell.id, 0, {"length": 3 + i}, "sobol")
         for seed in range(3):
             trial = trial_of(cell, seed, config={**cell.fixed["trial"]["config"], "length": 3 + i})
             put(store, cell, "final", seed, trial, result_of(trial, {"bleu": 50.0 + seed}))
-    final_phase(store, cell_of("fixed", "prefix", config=config(7)), [50.0, 51.0, 52.0])
+    final_phase(store, cell_of("fixed", "prefix", config=config(7), search={"study": 0}), [50.0, 51.0, 52.0])
     assert found(store) == {
         ("prefix", "parametrisation"): [("mlp", "s0"), ("direct", "s1")],
         ("prefix", "length"): [("searched", "s0"), (7, "fixed")],
     }
+
+
+def test_a_row_with_a_search_and_one_without_are_none(store):
+    """As a row and its baseline without a search: they differ in all that was searched."""
+    fill(store, prefix("tuned", config=config(5), search={"study": 0}), prefix("default", config=config(10)))
+    assert found(store) == {}
+
+
+def test_what_trains_nothing_is_no_variant(store):
+    rows = [
+        (cell_of(f"{m}{w}", m, words=w, words_as="text"), [5.0, 5.0, 5.0])
+        for m in ("untuned", "copy_source")
+        for w in "ab"
+    ]
+    fill(store, *rows)
+    assert found(store) == {}
 
 
 def test_other_boards_and_rows_without_a_result_take_no_part(store):
@@ -182,7 +198,7 @@ def test_with_item_statistics_the_first_interval_speaks_of_new_inputs(store):
     store.add_items("xsum", 1, "test", rows)
     [table] = tables(page(collect(store))).values()
     five, ten = lines(table)
-    assert pseudo_values(2.0, np.array([1.5, 2.5])) == pytest.approx([2.5, 1.5]), "items' own scores, of a mean"
+    assert pseudo_values([2.0], [[1.5, 2.5]])[0] == pytest.approx([2.5, 1.5]), "items' own scores, of a mean"
     psi = lines_of[10] - lines_of[5]
     expected = intervals(psi.mean(axis=1), psi)
     half = {

@@ -175,6 +175,7 @@ def test_the_figure_shows_every_configuration_by_its_learning_rate(store):
 def test_baselines_are_found_by_what_they_are(store):
     final_phase(store, cell_of("bare", "untuned"), [5.0])
     final_phase(store, cell_of("bare-words", "untuned", words="say:", words_as="text"), [6.0])
+    final_phase(store, cell_of("copy", "copy_source"), [4.0])
     final_phase(store, cell_of("given", "full_ft", given={"learning_rate": 1e-3}), [7.0])
     final_phase(
         store,
@@ -186,11 +187,12 @@ def test_baselines_are_found_by_what_they_are(store):
     assert found == {
         "untuned": "bare",
         "untuned with task words": "bare-words",
-        "default configuration": "–",
+        "copy of the source": "copy",
+        "default configuration": "direct",
         "prefix without MLP": "direct",
     }
-    final_phase(store, cell_of("defaults", "adapter"), [9.0])
-    assert table(store, "baselines")[0]["default configuration"].text == "defaults"
+    final_phase(store, cell_of("defaults", "adapter", given={"bottleneck": 8}), [9.0])
+    assert table(store, "baselines")[0]["default configuration"].text == "direct, defaults"
 
 
 def test_warnings_of_all_boards_stand_in_one_table(store):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from featherbench.reports.aggregate import UNTUNED, Board, Summary
+from featherbench.reports.aggregate import Board, Summary
 from featherbench.reports.blocks import Block, Bullets, Entry, Folded, Heading, Page, Table, Text, entries
 from featherbench.reports.interval import Estimate
 from featherbench.reports.published import (
@@ -17,6 +17,7 @@ from featherbench.reports.published import (
 )
 from featherbench.reports.read import Run
 from featherbench.reports.report import Report
+from featherbench.reports.spending import BARE
 from featherbench.reports.tables import board_name, board_path, board_title, estimate_entry, size_text
 from featherbench.reports.text import MISSING, number_text
 
@@ -58,7 +59,7 @@ def obstacles(board: Board) -> list[str]:
 def _board(board: Board) -> Iterator[Block]:
     yield Heading(level=2, text=board_title(board), anchor=board_name(board))
     beside = [(row, figures) for row in board.rows if (figures := published(board, row))]
-    without = [row.label for row in board.rows if row.cell.method != UNTUNED and not published(board, row)]
+    without = [row.label for row in board.rows if row.cell.method not in BARE and not published(board, row)]
     if reasons := obstacles(board):
         yield Text(
             text=f"Published for {model_beside(board)}. No difference is given: {'; '.join(reasons)}.", caution=True

@@ -10,7 +10,7 @@ from featherbench.reports.blocks import Block, Entry, Figure, Heading, Page, Tab
 from featherbench.reports.plots import Axis, Point, plot
 from featherbench.reports.report import Report
 from featherbench.reports.search import Search
-from featherbench.reports.spending import Dimension, Ledger, Spent, dimensions, ledger
+from featherbench.reports.spending import BARE, Dimension, Ledger, Spent, dimensions, ledger
 from featherbench.reports.tables import board_path, board_title, count_entry, size_text
 from featherbench.reports.text import MISSING, flops_text, number_text, score_text, seconds_text
 
@@ -149,14 +149,16 @@ def _baselines(board: Board) -> dict[str, list[str]]:
     """Return {baseline: labels of the rows that are it}."""
     counted = [(row, row.counted[0].trial) for row in board.rows if row.counted]
     bare = [(row, trial) for row, trial in counted if trial.method == UNTUNED]
-    tuned = [(row, trial) for row, trial in counted if trial.method != UNTUNED]
+    tuned = [(row, trial) for row, trial in counted if trial.method not in BARE]
     return {
         "untuned": [row.label for row, trial in bare if trial.words_as == "none"],
         "untuned with task words": [row.label for row, trial in bare if trial.words_as != "none"],
+        "copy of the source": [row.label for row, trial in counted if trial.method == "copy_source"],
         "default configuration": [
             row.label
             for row, _ in tuned
-            if not row.cell.fixed.get("search", {}).get("configurations") and not row.cell.fixed.get("given")
+            if not row.cell.fixed.get("search", {}).get("configurations")
+            and not {"learning_rate", "steps", "weight_decay"} & set(row.cell.fixed.get("given", {}))
         ],
         "prefix without MLP": [
             row.label
