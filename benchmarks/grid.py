@@ -49,7 +49,7 @@ backbones: [feather-3m]
 tasks: [places]
 sizes: [{sizes}]
 methods: [{{method: prefix, config: {{learning_rate: 3.0e-3}}}}]
-untuned: false
+baselines: []
 final: {{draws: {draws}, seeds: {seeds}}}
 training: {{batch_size: 8, steps: {steps}, evaluations: 1}}
 test: {items}

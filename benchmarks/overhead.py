@@ -41,7 +41,7 @@ backbones: [feather-3m]
 tasks: [places]
 sizes: [50]
 methods: [prefix]
-untuned: false
+baselines: []
 test: 32
 final: {{seeds: 2, draws: {draws}}}
 """

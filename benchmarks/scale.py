@@ -47,7 +47,7 @@ backbones: [{backbone}]
 tasks: [places]
 sizes: {sizes}
 methods: {methods}
-untuned: false
+baselines: []
 training: {{steps: 8, batch_size: 4, evaluations: 1}}
 test: 4
 decoding: {{beams: 1, max_new_tokens: 4}}

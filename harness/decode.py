@@ -12,6 +12,7 @@ import psutil
 import torch
 from transformers import GenerationConfig
 
+from featherbench.harness.backbones import Backbone
 from featherbench.harness.beam import COVERED, ROOM, search
 from featherbench.harness.halving import in_parts
 from featherbench.harness.records import DecodingSettings, Prediction
@@ -172,19 +173,9 @@ class Together:
             request.seconds = (time.monotonic() - began) / len(requests)
 
 
-@torch.no_grad()
-def generate(
-    tuned: Tuned,
-    encoder: Encoder,
-    prompts: Sequence[list[int]],
-    settings: DecodingSettings,
-    batch_size: int,
-    on_progress: Progress = lambda done, total: None,
-    on_halved: Callable[[int], None] = lambda halvings: None,
-) -> list[list[int]]:
-    """Return the output ids of every prompt by transformers' `generate`; on_halved as in `decode_together`."""
-    backbone = encoder.backbone
-    config = GenerationConfig(
+def generation_config(backbone: Backbone, settings: DecodingSettings) -> GenerationConfig:
+    """Return what transformers' `generate` needs to decode as we do."""
+    return GenerationConfig(
         num_beams=settings.beams,
         max_new_tokens=settings.max_new_tokens,
         min_new_tokens=settings.min_new_tokens or None,
@@ -197,6 +188,21 @@ def generate(
         decoder_start_token_id=backbone.start,
         suppress_tokens=list(backbone.forbidden) or None,
     )
+
+
+@torch.no_grad()
+def generate(
+    tuned: Tuned,
+    encoder: Encoder,
+    prompts: Sequence[list[int]],
+    settings: DecodingSettings,
+    batch_size: int,
+    on_progress: Progress = lambda done, total: None,
+    on_halved: Callable[[int], None] = lambda halvings: None,
+) -> list[list[int]]:
+    """Return the output ids of every prompt by transformers' `generate`; on_halved as in `decode_together`."""
+    backbone = encoder.backbone
+    config = generation_config(backbone, settings)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     found: dict[int, list[int]] = {}
 

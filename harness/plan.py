@@ -17,6 +17,7 @@ from optuna.distributions import CategoricalDistribution
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from featherbench.harness import backbones, data
+from featherbench.harness.baselines import Row, name_of, rows_of
 from featherbench.harness.catalogue import BACKBONES
 from featherbench.harness.counts import MAX_SIZE, Counts, count, solve
 from featherbench.harness.records import (
@@ -47,7 +48,7 @@ from featherbench.harness.spec import (
     shown,
 )
 from featherbench.harness.text import source_limit
-from featherbench.methods import METHODS, UNTUNED
+from featherbench.methods import BASELINES, METHODS
 from featherbench.methods.base import Anatomy, Method
 from featherbench.tasks import TASKS
 from featherbench.tasks.base import SPLITS, Decoding, Example, File, Task
@@ -80,13 +81,13 @@ class CellPlan:
 
     @property
     def num_final(self) -> int:
-        """Trials of the final phase; the untuned backbone has no randomness and needs one."""
-        return 1 if self.method is UNTUNED else self.final.seeds * self.final.draws
+        """Trials of the final phase; where nothing is trained there is no randomness, and one is enough."""
+        return self.final.seeds * self.final.draws if self.base.steps else 1
 
     @property
     def num_search(self) -> int:
         """Trials of the search phase."""
-        return 0 if self.method is UNTUNED else self.search.configurations * self.search.draws
+        return self.search.configurations * self.search.draws
 
     def places(self) -> Iterable[tuple[Phase, int]]:
         """Return the cell's places, the search phase first."""
@@ -137,13 +138,13 @@ class Plan:
     engine: EngineSpec = EngineSpec()
 
 
-def read_plan(name: str) -> Plan:
-    """Read, check and expand a plan given by path or packaged name.
+def read_plan(name: str, scale: str | None = None) -> Plan:
+    """Read, check and expand a plan given by path or packaged name, at one of its scales or as it stands.
 
     Raises: PlanError; DataError for missing or damaged data; BackboneError for a backbone that cannot be had.
     """
     path = find_plan(name)
-    return expand(read_text(path), path.name, path.parent)
+    return expand(read_text(path), path.name, path.parent, scale)
 
 
 def tasks_of(spec: PlanSpec, folder: Path) -> list[Task]:
@@ -231,21 +232,11 @@ def _own_file(given: TaskSpec, split: str, folder: Path) -> File:
     return File(path=str((folder / place).absolute()), sha256=None)
 
 
-def expand(text: str, origin: str = "plan", folder: Path | None = None) -> Plan:
+def expand(text: str, origin: str = "plan", folder: Path | None = None, scale: str | None = None) -> Plan:
     """Expand a plan's text to its cells. `folder` is the one that file names in it are relative to."""
-    spec = read_spec(text, origin)
-    rows = spec.methods
-    words_rows: list[RowSpec] = []
-    if spec.untuned:
-        words_rows = [RowSpec(method=UNTUNED.name, words="none")]
-        if spec.words:
-            words_rows.append(RowSpec(method=UNTUNED.name, row="untuned+words", words="text"))
-    names = [row.row or row.method for row in (*words_rows, *rows)]
-    for twice in {n for n in names if names.count(n) > 1}:
-        raise PlanError(f"methods: two rows are named {twice!r}; give one a `row:` name of its own.")
-    for row in rows:
-        lookup("method", row.method, METHODS)
-    _check_headline(spec, names)
+    spec = read_spec(text, origin, scale)
+    rows = rows_of(spec)
+    _check_headline(spec, [name_of(row.given) for row in rows])
     for key in ("backbones", "sizes"):
         values = getattr(spec, key)
         for twice in {v for v in values if values.count(v) > 1}:
@@ -257,9 +248,9 @@ def expand(text: str, origin: str = "plan", folder: Path | None = None) -> Plan:
         for backbone in spec.backbones
         for task in tasks_of(spec, folder or Path())
         for size, share in _sizes(spec, task)
-        for row in (*words_rows, *rows)
+        for row in rows
     )
-    identity = content_hash([text, [c.cell.id for c in cells]])
+    identity = content_hash([text, [c.cell.id for c in cells], *([scale] if scale else [])])
     return Plan(id=identity, name=spec.name, text=text, cells=cells, engine=spec.engine)
 
 
@@ -331,7 +322,7 @@ def _configured(row: RowSpec, method: Method, spec: PlanSpec) -> tuple[Any, dict
     own = {f.name for f in dataclasses.fields(method.config)}
     shared: dict[str, Any] = {
         "learning_rate": method.learning_rate,
-        "steps": 0 if method is UNTUNED else spec.training.steps,
+        "steps": 0 if method.name in BASELINES else spec.training.steps,
         "weight_decay": spec.training.weight_decay,
     }
     for key in row.config:
@@ -351,7 +342,7 @@ def _configured(row: RowSpec, method: Method, spec: PlanSpec) -> tuple[Any, dict
         )
         raise PlanError(f"config of {method.name}: {mistakes}") from error
     for key, value in {**dataclasses.asdict(config), "steps": shared["steps"]}.items():
-        least = 0 if method is UNTUNED else 1
+        least = 0 if method.name in BASELINES else 1
         if isinstance(value, int) and not isinstance(value, bool) and value < least:
             raise PlanError(f"config of {method.name}: {key} must be at least {least}; given: {value}")
         if isinstance(value, int) and key != "steps" and value > MAX_SIZE:
@@ -372,27 +363,30 @@ def _configured(row: RowSpec, method: Method, spec: PlanSpec) -> tuple[Any, dict
     return config, shared, origins
 
 
-def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, share: str, row: RowSpec) -> CellPlan:
-    method = UNTUNED if row.method == UNTUNED.name else METHODS[row.method]
+def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, share: str, of_board: Row) -> CellPlan:
+    row, search = of_board.given, of_board.search
+    method = {**METHODS, **BASELINES}[row.method]
     anatomy = backbones.anatomy(backbone)
     config: Any
     config, shared, origins = _configured(row, method, spec)
+    origins |= dict.fromkeys(of_board.added, "plan's baselines")
     if row.budget is not None:
         if method.size_field in row.config:
-            raise PlanError(f"{row.row or row.method}: give budget or {method.size_field}, not both.")
+            raise PlanError(f"{name_of(row)}: give budget or {method.size_field}, not both.")
         try:
             config = solve(method, config, anatomy, row.budget)
         except ValueError as error:
-            raise PlanError(f"{row.row or row.method}: {error}") from error
+            raise PlanError(f"{name_of(row)}: {error}") from error
         origins[str(method.size_field)] = f"solved for budget {row.budget:.4%}"
     if reason := method.refuses(anatomy, config):
         raise PlanError(f"{method.name} on {backbone}: {reason}.")
-    words = task.words if spec.words == "task" else spec.words
+    asked = row.own_words or spec.words or ("task" if method.name in BASELINES else "")
+    words = task.words if asked == "task" else asked
     # no probe reads the activations of an encoder-decoder model
     can_init = method.takes_words and not anatomy.encoder_layers
     words_as: WordsAs = row.words or ("none" if not words else "init" if can_init else "text")
     if words_as != "none" and not words:
-        raise PlanError(f"{row.row or row.method}: words: {words_as}, but the plan has no words; add `words: task`.")
+        raise PlanError(f"{name_of(row)}: words: {words_as}, but the plan has no words; add `words: task`.")
     if words_as == "init" and not can_init:
         raise PlanError(f"{method.name} on {backbone} cannot take words as initialisation; use words: text or none.")
     validation_size, draw = spec.validation, None
@@ -436,9 +430,9 @@ def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, share: st
         data_sha256=content_sha256(task.name),
         definition=DEFINITIONS.get(task.name),
     )
-    _check_lengths(base, method, _longest(method, config, anatomy, row, spec))
+    _check_lengths(base, method, _longest(method, config, anatomy, row, search))
     cell = Cell(
-        row=row.row or row.method,
+        row=name_of(row),
         backbone=backbone,
         task=task.name,
         size=size,
@@ -446,7 +440,7 @@ def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, share: st
         budget=row.budget,
         fixed={
             "trial": base.stated(),
-            "search": {} if method is UNTUNED else spec.search.model_dump(),
+            "search": search.model_dump() if search else {},
             "final": spec.final.model_dump(),
             "given": row.config,
         },
@@ -458,7 +452,7 @@ def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, share: st
         anatomy=anatomy,
         base=base,
         counts=count(method, config, anatomy),
-        search=spec.search,
+        search=search or SearchSpec(),
         final=spec.final,
         origins=origins,
         share=share,
@@ -484,9 +478,9 @@ def _refuse_truth_values(given: Mapping[str, Any], where: str) -> None:
             raise PlanError(f"{where}: {key} must be no truth value; given: {str(value).lower()}")
 
 
-def _longest(method: Method, config: Any, anatomy: Anatomy, row: RowSpec, spec: PlanSpec) -> Any:
+def _longest(method: Method, config: Any, anatomy: Anatomy, row: RowSpec, search: SearchSpec | None) -> Any:
     """Return the configuration with the largest size that a search may choose."""
-    size = method.space(anatomy).get(str(method.size_field)) if spec.search.configurations else None
+    size = method.space(anatomy).get(str(method.size_field)) if search and search.configurations else None
     if size is None or row.budget is not None or method.size_field in row.config:
         return config
     largest: Any = (

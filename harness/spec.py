@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import (
@@ -85,6 +85,8 @@ class RowSpec(Spec):
     """Stored parameters as a share of the backbone: 0.1% or 0.001"""
     words: WordsAs | None = None
     """How this row gets the plan's task words; default: as initialisation where the method can, else in the text"""
+    own_words: str | None = Field(None, min_length=1)
+    """Task words of this row in place of the plan's; "task" takes the task's"""
 
     @field_validator("budget", mode="before")
     @classmethod
@@ -226,6 +228,15 @@ class HeadlineSpec(Spec):
     """Smallest difference of interest, in points of the primary score: also the margin of equivalence"""
 
 
+Baseline = Literal["untuned", "untuned+words", "copy", "default", "direct"]
+
+
+def _each_once(values: list[Baseline]) -> list[Baseline]:
+    for twice in {value for value in values if values.count(value) > 1}:
+        raise ValueError(f"{twice} stands there twice; remove one")
+    return values
+
+
 def _file_name(value: str) -> str:
     if re.fullmatch(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?|.*\.", value, re.IGNORECASE):
         raise ValueError("Windows can have no folder of this name; the run's folder is named so")
@@ -245,8 +256,10 @@ class PlanSpec(Spec):
     size_unit: SizeUnit = "pair"
     """ "item": a size counts inputs, each with all its references"""
     methods: list[Annotated[RowSpec, BeforeValidator(_row)]] = Field(min_length=1)
-    untuned: bool = True
-    """Also decode the bare backbone"""
+    baselines: Annotated[list[Baseline], AfterValidator(_each_once)] = list(get_args(Baseline))
+    """Rows beside the methods. untuned: the bare backbone; untuned+words: with the plan's or else the task's words in its
+    text; copy: the source itself; default: each searched row without its search; direct: each row that trains an MLP
+    behind what it stores, without it"""
     words: str = ""
     """Task words for every method: "task" takes the task's own; empty: none"""
     search: SearchSpec = SearchSpec()
@@ -262,6 +275,8 @@ class PlanSpec(Spec):
     seed: int = Field(0, ge=0)
     engine: Annotated[EngineSpec, BeforeValidator(_engine)] = EngineSpec()
     headline: HeadlineSpec | None = None
+    scales: dict[str, dict[str, Any]] = {}
+    """Name -> keys that take the place of the plan's own when it is run at this scale, as the plan NAME.SCALE"""
 
 
 T = TypeVar("T")
@@ -305,8 +320,8 @@ def read_text(path: Path) -> str:
         raise PlanError(f"{path}, line {line}: this is no UTF-8 text ({error.reason}).") from error
 
 
-def read_spec(text: str, origin: str = "plan") -> PlanSpec:
-    """Parse and check a plan's text.
+def read_spec(text: str, origin: str = "plan", scale: str | None = None) -> PlanSpec:
+    """Parse and check a plan's text, all its scales included; return it at `scale`, or as it stands.
 
     Raises: PlanError that names each wrong key with what was given and what is allowed.
     """
@@ -324,10 +339,28 @@ def read_spec(text: str, origin: str = "plan") -> PlanSpec:
             f"{origin} says protocol: {shown(given)}; this featherbench runs protocol: {PROTOCOL}. "
             "Set it after reading CHANGELOG.md, or install the version the plan was written for."
         )
+    spec = _checked(content, origin)
+    scaled = {name: _at_scale(content, name, f"{origin}, scale {name}") for name in spec.scales}
+    if scale is None:
+        return spec
+    if not scaled:
+        raise PlanError(f"{origin} has no scales; given: {shown(scale)}. Leave --scale out.")
+    return lookup("scale", scale, scaled)
+
+
+def _checked(content: Mapping[str, Any], origin: str) -> PlanSpec:
     try:
         return PlanSpec.model_validate(content)
     except ValidationError as error:
         raise PlanError(mistakes_of(error, origin)) from error
+
+
+def _at_scale(content: Mapping[str, Any], scale: str, origin: str) -> PlanSpec:
+    """Return the plan with the keys of one of its scales in place of its own."""
+    changes = content["scales"][scale]
+    if kept := sorted(changes.keys() & {"protocol", "name", "scales"}):
+        raise PlanError(f"{origin}: a scale cannot change {', '.join(kept)}; remove it there.")
+    return _checked({**content, **changes, "name": f"{content['name']}.{scale}", "scales": {}}, origin)
 
 
 SECTIONS: dict[str, type[BaseModel]] = {

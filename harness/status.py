@@ -85,7 +85,7 @@ def num_trials(cell: Cell) -> int:
     """Return how many trials a cell has, search and final."""
     search, final = cell.fixed["search"], cell.fixed["final"]
     searched: int = search.get("configurations", 0) * search.get("draws", 0)
-    return searched + (final["seeds"] * final["draws"] if cell.method != "untuned" else 1)
+    return searched + (final["seeds"] * final["draws"] if cell.fixed["trial"]["steps"] else 1)
 
 
 def _seconds_left(cells: list[CellStatus], workers: int) -> float | None:

@@ -178,7 +178,7 @@ looks = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("trial", sa.String),
     sa.Column("split", sa.String),
-    sa.Column("reason", sa.String),  # "final" or "re-score"
+    sa.Column("reason", sa.String),  # "final", "re-score" or "rerun"
     sa.Column("at", sa.String),
 )
 claims = sa.Table(

@@ -36,13 +36,13 @@ from featherbench.harness.counts import count
 from featherbench.harness.decode import DecodingEngine, Request, Together
 from featherbench.harness.deltas import ArtifactsError, DeltaError, delta_bytes, keep_delta
 from featherbench.harness.frozen import Cache
-from featherbench.harness.records import Cost, Result, Trial, Zero
+from featherbench.harness.records import Cost, Prediction, Result, Trial, Zero
 from featherbench.harness.score import scored
 from featherbench.harness.text import EncodedPair, Encoder, decoding_batch
 from featherbench.harness.tokenised import tokenizing
 from featherbench.harness.train import Pack, Run
 from featherbench.harness.tuned import CollapsedSlot, Slot, Tuned, new_slot
-from featherbench.methods import METHODS, UNTUNED
+from featherbench.methods import BASELINES, METHODS, UNTUNED
 from featherbench.methods.base import Method
 from featherbench.tasks.files import cache_folder
 from featherbench.tasks.load import load as load_examples
@@ -82,10 +82,11 @@ class Engine:
 
 
 def method_of(name: str) -> Method:
-    """Return a method or the untuned baseline by name."""
-    if name not in (UNTUNED.name, *METHODS):
+    """Return a method or a baseline by name."""
+    known = {**METHODS, **BASELINES}
+    if name not in known:
         raise DeltaError(f"method {name!r} of this trial is not installed here; known: {', '.join(METHODS)}.")
-    return UNTUNED if name == UNTUNED.name else METHODS[name]
+    return known[name]
 
 
 def config_of(trial: Trial) -> Any:
@@ -180,7 +181,7 @@ def encoder_for(trial: Trial, backbone: backbones.Backbone) -> Encoder:
 def spread_of(trial: Trial, engine: Engine) -> Zero | None:
     """Return how a trial is spread over workers; None if it trains on one: nothing is trained, or it needs no more."""
     zero = engine.zero
-    if zero is None or trial.method == UNTUNED.name:
+    if zero is None or not trial.steps:
         return None
     needed = training_bytes(method_of(trial.method), config_of(trial), backbones.anatomy(trial.backbone))
     return zero if needed > zero.above_bytes else None
@@ -334,6 +335,8 @@ def _spread(trial: Trial, engine: Engine, zero: Zero, backbone: backbones.Backbo
 
 
 def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
+    if answer := method_of(trial.method).answer:
+        return _answered(trial, engine, answer)
     trained = _train(trial, engine, on_progress)
     slot, backbone, encoder, training = trained.slot, trained.backbone, trained.encoder, trained.training
     method, config = method_of(trial.method), config_of(trial)
@@ -349,7 +352,7 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
     trained.together.decode(request)
     predictions, decode_peak = request.predictions, peak_bytes(device)
     alone = training.shared == training.step  # the peak of a pack is nobody's own
-    delta = slot.delta() if trial.method != UNTUNED.name else {}
+    delta = slot.delta()
     about = {"trial": trial.id, "method": trial.method, "config": trial.config}
     blob = save_tensors(delta, {"featherbench": json.dumps(about)})  # one entry: several have no fixed order
     # a search trial is over once its score is known
@@ -406,6 +409,36 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
     )
 
 
+def _answered(trial: Trial, engine: Engine, answer: Callable[[str], str]) -> Result:
+    """Return the result of a baseline whose outputs no model writes: nothing is loaded, and nothing spent."""
+    data.check_content(trial)
+    counts = count(method_of(trial.method), config_of(trial), backbones.anatomy(trial.backbone))
+    cost = Cost(
+        trained_parameters=counts.trained,
+        stored_parameters=counts.stored,
+        total_parameters=counts.total,
+        stored_bytes=0,
+        steps=0,
+        train_tokens=0,
+        train_seconds=0.0,
+        decode_seconds=0.0,
+        seconds=0.0,
+        tokens_per_second=0.0,
+        train_flops=0.0,
+        decode_flops=0.0,
+        train_peak_bytes=0,
+        decode_peak_bytes=0,
+        device="none",
+    )
+    return Result(
+        trial_id=trial.id,
+        status="ok",
+        predictions=tuple(Prediction(item=i, text=answer(s), truncated=False) for i, s in sources_of(trial)),
+        cost=cost,
+        provenance={**provenance(), "engine": _engine_of(trial, engine)},
+    )
+
+
 def sources_of(trial: Trial) -> list[tuple[int, str]]:
     """Return the trial's evaluation items with their sources; no reference is read here."""
     examples = load_examples(trial.task, trial.evaluate.split)
@@ -414,15 +447,21 @@ def sources_of(trial: Trial) -> list[tuple[int, str]]:
 
 def tuned_from_delta(trial: Trial, artifacts: str, path: str | None, sha256: str | None) -> tuple[Tuned, Encoder]:
     """Return the tuned model of a finished trial and its linearisation."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    backbone, *_ = backbone_for(trial, device, Engine(artifacts=artifacts, scratch=artifacts))
-    if path is None and trial.method != UNTUNED.name:
+    if method_of(trial.method).answer:
+        raise DeltaError(f"trial {trial.id} has no model: its outputs are {method_of(trial.method).source}.")
+    if path is None and trial.steps:
         raise DeltaError(f"trial {trial.id} kept no delta.")
-    if path is None:
+    return tuned_from(trial, None if path is None else delta_bytes(artifacts, path, sha256), artifacts)
+
+
+def tuned_from(trial: Trial, blob: bytes | None, scratch: str) -> tuple[Tuned, Encoder]:
+    """Return the tuned model of a delta's content, or without one the untuned backbone, and the linearisation."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    backbone, *_ = backbone_for(trial, device, Engine(artifacts=scratch, scratch=scratch))
+    if blob is None:
         slot: Slot = new_slot(UNTUNED, config_of(trial), backbone.anatomy, backbone.model, 0)
     else:
-        tensors = load_tensors(delta_bytes(artifacts, path, sha256))
-        slot = CollapsedSlot(method_of(trial.method), config_of(trial), tensors).to(
+        slot = CollapsedSlot(method_of(trial.method), config_of(trial), load_tensors(blob)).to(
             backbone.model.device, backbone.model.dtype
         )
     return Tuned(backbone.model, backbone.anatomy, [slot]).to(backbone.model.device), encoder_for(trial, backbone)

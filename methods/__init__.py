@@ -6,6 +6,7 @@ from importlib.metadata import entry_points
 
 from featherbench.methods.adapter import ADAPTER
 from featherbench.methods.base import Method
+from featherbench.methods.copy_source import COPY_SOURCE as COPY_SOURCE
 from featherbench.methods.embedding_only import EMBEDDING_ONLY
 from featherbench.methods.ft_top2 import FT_TOP2
 from featherbench.methods.full_ft import FULL_FT
@@ -16,6 +17,9 @@ from featherbench.methods.untuned import UNTUNED as UNTUNED
 
 BUILT_IN: tuple[Method, ...] = (FULL_FT, FT_TOP2, ADAPTER, PREFIX, INFIX, EMBEDDING_ONLY)
 
+BASELINES = {method.name: method for method in (UNTUNED, COPY_SOURCE)}
+"""What trains nothing: rows of a plan's `baselines`, never of its `methods`"""
+
 
 def _table() -> dict[str, Method]:
     """Return the built-in methods and those of the entry-point group featherbench.methods, by name.
@@ -25,7 +29,7 @@ def _table() -> dict[str, Method]:
     plugins = [load_plugin(entry) for entry in entry_points(group="featherbench.methods")]
     table: dict[str, Method] = {}
     for method in (*BUILT_IN, *plugins):
-        if method.name in table or method.name == UNTUNED.name:
+        if method.name in table or method.name in BASELINES:
             raise PluginError(f"two methods are named {method.name!r}; rename the plug-in's")
         table[method.name] = method
     return table

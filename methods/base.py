@@ -145,6 +145,12 @@ class Method:
     attention: -> keys, values [S, kv_heads, L, head_dim] and visible [S, L], put in front for every query."""
     unfrozen: Callable[[Anatomy, Any], tuple[str, ...]] = lambda anatomy, config: ()
     """Backbone weights trained in a private copy"""
+    direct: Mapping[str, Any] = field(default_factory=dict)
+    """Configuration values that leave its reparametrisation out; plans add that row as a baseline. Empty: none"""
+    direct_learning_rate: float = 0.0
+    """Default of that row, which needs a larger one"""
+    answer: Callable[[str], str] | None = None
+    """(source) -> output, for a baseline whose outputs no model writes"""
 
     @property
     def size_field(self) -> str | None:

@@ -107,4 +107,6 @@ PREFIX = Method(
     takes_words=True,
     stored=stored,
     apply=apply,
+    direct={"parametrisation": "direct"},
+    direct_learning_rate=3e-2,  # Liu et al. 2022, as above
 )

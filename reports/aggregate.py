@@ -13,7 +13,7 @@ from featherbench.harness.records import Cell, Cost
 from featherbench.harness.store import Store
 from featherbench.reports.interval import Estimate, estimate
 from featherbench.reports.items import ALL as ALL
-from featherbench.reports.items import Items
+from featherbench.reports.items import Items, scorer
 from featherbench.reports.measured import GAP, MIXED, measured, mixed, unit_of, unit_value
 from featherbench.reports.measured import SEEN as SEEN
 from featherbench.reports.measured import UNSEEN as UNSEEN
@@ -112,6 +112,12 @@ class Board:
         """The primary metric; None if no trial has a score."""
         return self.metrics[0] if self.metrics else None
 
+    @property
+    def higher_is_better(self) -> bool:
+        """Of the primary score; True where the task is not installed here."""
+        known = scorer(self.rows[0].runs[0].trial, self.metrics[0]) if self.metrics else None
+        return known.higher_is_better if known else True
+
 
 def boards(contents: Contents, store: Store | None = None) -> list[Board]:
     """Return the boards in the order of their first cells; rows are in the order of the plans.
@@ -190,7 +196,7 @@ def summarise(
     counted = [run for run in runs if run.counts]
     unit = unit_of(counted)
     scores = {(m, s): score_estimate(counted, unit, m, s, items) for m in metrics for s in subsets}
-    deterministic = runs[0].trial.method == UNTUNED and _all_equal(counted)
+    deterministic = not runs[0].trial.steps and _all_equal(counted)
     if deterministic:
         scores = {key: _without_interval(value) for key, value in scores.items()}
     gaps = {m: score_estimate(counted, unit, m, GAP, items) for m in metrics}
@@ -347,6 +353,20 @@ def cost_value(name: str, cost: Cost) -> Quantity:
     return Quantity(value=value)
 
 
+def latency(board: Board, row: Summary) -> Quantity:
+    """Return decoding seconds as a multiple of the bare backbone's on the same items, beams and device."""
+    bare = next((other for other in board.rows if other.cell.method == UNTUNED and other.counted), None)
+    if bare is None:
+        return Quantity(value=None, note="no untuned row")
+    runs = [run for run in (*bare.counted, *row.counted) if run.cost is not None]
+    if len({run.cost.device for run in runs if run.cost}) > 1 or any(run.cost.pack > 1 for run in runs if run.cost):
+        return Quantity(value=None, note="other devices, or decoded in a pack")
+    ours, theirs = (one.costs["decode_seconds"].value for one in (row, bare))
+    if not ours or not theirs:
+        return Quantity(value=None, note="not measured")
+    return Quantity(value=ours / theirs)
+
+
 # --- what a reader must know ------------------------------------------------------------------------------------------
 
 
@@ -360,7 +380,7 @@ def _notes(row: Summary) -> list[str]:
     seen = {run.provenance.get("seen_in_pretraining") for run in row.counted}
     for part in sorted(str(part) for part in seen if part):
         notes.append(f"seen in pretraining: {part}")
-    if row.cell.method == UNTUNED and not row.deterministic:
+    if not row.runs[0].trial.steps and not row.deterministic:
         notes.append("differs between trials though nothing is tuned")
     if units < counts.counted and not row.deterministic:
         notes.append(f"{counts.counted} trials on {units} {row.unit}s: averaged within each {row.unit} first")
@@ -394,7 +414,7 @@ def _shared(row: Summary, *keys: str) -> str:
 
 def _warnings(rows: Sequence[Summary]) -> list[str]:
     """Return what makes the rows of a board not fully comparable."""
-    tuned = [row for row in rows if row.cell.method != UNTUNED and row.counted]
+    tuned = [row for row in rows if row.counted and row.runs[0].trial.steps]
     trials = [run.trial for row in rows for run in row.counted]
     found = []
     for metric, subset in dict.fromkeys(key for row in rows for key in row.scores):

@@ -1,11 +1,12 @@
-"""What a page is made of: plain records that page.py writes as HTML, Markdown and files. Every text is untrusted."""
+"""What a page is made of: plain records that html.py, markdown.py and sheets.py write. Every text is untrusted."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from featherbench.reports.lines import Lines
 from featherbench.reports.samples import Sample
 from featherbench.reports.strip import Strip
 
@@ -20,6 +21,8 @@ class Entry:
     text: str
     value: float | int | str | None = None
     """Exact value behind a rounded text: what tables sort by and files hold; None: the text itself, or missing"""
+    parts: Mapping[str, float | int | str | None] = field(default_factory=dict)
+    """Further exact values behind the text, e.g. {"half width": 1.2}: columns of their own in files"""
     note: str = ""
     """Small second line: the reason, the warning"""
     strip: Strip | None = None
@@ -34,13 +37,13 @@ class Table:
     """The first field of every row is its header."""
 
     name: str
-    """Letters, digits and hyphens, unique in the site: also of its files"""
+    """Small letters, digits and hyphens, unique in the site: also of its files; empty: no files"""
     title: str
     """Unique on the page; names the scrolling region"""
     header: tuple[Entry, ...]
     rows: tuple[tuple[Entry, ...], ...]
     facets: tuple[Mapping[str, str], ...] = ()
-    """What each row can be filtered by, e.g. {"task": "e2e", "size": "100"}; empty: no filters"""
+    """What each row can be filtered by, e.g. {"task": "e2e", "size": "100"}, all with the same keys; empty: no filters"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +83,15 @@ class Code:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A chart: interactive on the page, and as SVG and PNG beside it."""
+    """A chart: interactive on the page and, unless it is for looking up only, as SVG and PNG beside it."""
 
     name: str
     """Like a table's: also of its files"""
     title: str
     spec: Spec
     caption: str = ""
+    files: bool = True
+    """False: on the page only"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +109,7 @@ class Folded:
     blocks: tuple[Block, ...]
 
 
-Block = Heading | Text | Bullets | Code | Table | Figure | Samples | Folded
+Block = Heading | Text | Bullets | Code | Table | Figure | Lines | Samples | Folded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,3 +124,20 @@ class Page:
     blocks: tuple[Block, ...] = field(default=())
     listed: bool = True
     """False: reached by links only, as trial pages are"""
+
+    def all_blocks(self) -> Iterator[Block]:
+        """Yield every block, folded ones too."""
+        yield from unfolded(self.blocks)
+
+
+def unfolded(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Yield the blocks and those folded within them."""
+    for block in blocks:
+        yield block
+        if isinstance(block, Folded):
+            yield from unfolded(block.blocks)
+
+
+def entries(*texts: object) -> tuple[Entry, ...]:
+    """Return one field per text."""
+    return tuple(Entry(text=str(text)) for text in texts)

@@ -1,4 +1,6 @@
-// Draws every chart of the page with the inlined Vega-Embed, in the reader's colours; loads nothing.
+// Draws the charts of a page with Vega-Embed once they come into sight, in the reader's colours; loads nothing.
+"use strict";
+
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 
 function colours() {
@@ -13,16 +15,23 @@ function colours() {
   };
 }
 
-function draw() {
-  for (const place of document.querySelectorAll("[data-chart]")) {
-    const spec = JSON.parse(document.getElementById(place.dataset.chart).textContent);
-    const options = {
-      mode: "vega-lite", actions: false, renderer: "svg", ast: true, config: colours(),
-      tooltip: { theme: dark.matches ? "dark" : "light" },
-    };
-    vegaEmbed(place, spec, options).catch((error) => { place.textContent = "This chart cannot be drawn: " + error; });
-  }
+function draw(place) {
+  place.dataset.drawn = "";
+  const spec = JSON.parse(document.getElementById(place.dataset.chart).textContent);
+  const options = {
+    mode: "vega-lite", actions: false, renderer: "svg", ast: true, config: colours(),
+    tooltip: { theme: dark.matches ? "dark" : "light" },
+  };
+  vegaEmbed(place, spec, options).catch((error) => { place.textContent = "This chart cannot be drawn: " + error; });
 }
 
-draw();
-dark.addEventListener("change", draw);
+const places = [...document.querySelectorAll("[data-chart]")];
+const sight = new IntersectionObserver((entries) => entries.forEach((entry) => {
+  if (entry.isIntersecting) {
+    sight.unobserve(entry.target);
+    draw(entry.target);
+  }
+}), { rootMargin: "300px" });
+places.forEach((place) => sight.observe(place));
+dark.addEventListener("change", () => places.filter((place) => "drawn" in place.dataset).forEach(draw));
+addEventListener("beforeprint", () => places.filter((place) => !("drawn" in place.dataset)).forEach(draw));

@@ -154,8 +154,12 @@ def mean_difference(
 
 
 def _difference(board: Board, ours: Summary, theirs: Summary, metric: str, subset: str) -> Measured:
-    """Return ours - theirs by unit; a row without randomness stands beside every unit of the other."""
     first, second = (measured(row.counted, row.unit, metric, subset, board.items) for row in (ours, theirs))
+    return paired(ours, theirs, first, second)
+
+
+def paired(ours: Summary, theirs: Summary, first: Measured, second: Measured) -> Measured:
+    """Return first - second by unit, as measured of two rows; one without randomness stands beside every unit of the other."""
     if ours.deterministic and not theirs.deterministic:
         first = first.repeated(second.units)
     elif theirs.deterministic and not ours.deterministic:
@@ -234,6 +238,8 @@ def headlines(contents: Contents, boards: Sequence[Board]) -> list[Headline]:
     for plan in contents.plans:
         try:
             spec = read_spec(plan.text)
+            if plan.name != spec.name:  # it was run at one of its scales
+                spec = read_spec(plan.text, scale=plan.name.removeprefix(f"{spec.name}."))
         except PlanError:
             continue  # of another protocol: shown with its text, not judged
         if spec.headline is not None:

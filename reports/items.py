@@ -85,7 +85,7 @@ class Items:
         if sums is None or len(sums) < 2 or found is None or found.additive is None:
             return None
         without = left_out(found.additive.score, sums)
-        whole = found.additive.score(sums.sum(axis=0))
+        whole = float(found.additive.score(sums.sum(axis=0)))
         if not (np.isfinite(without).all() and np.isfinite(whole)):
             return None
         return pseudo_values([whole], without[None])[0]

@@ -1,4 +1,4 @@
-"""Summaries and runs -> cells.csv and trials.csv, with every digit."""
+"""Tables -> CSV, LaTeX, Markdown and Parquet; cells and runs -> cells.csv and trials.csv, with every digit."""
 
 from __future__ import annotations
 
@@ -6,12 +6,99 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
 
 from featherbench.harness.records import Cell
+from featherbench.reports import markdown
 from featherbench.reports.aggregate import COSTS, Board, Summary, cost_value
+from featherbench.reports.blocks import Entry, Table
 from featherbench.reports.read import Contents, Run
+from featherbench.reports.text import MISSING, latex
 
 Line = Mapping[str, object]
+Value = float | int | str | None
+ENDINGS = ("csv", "md", "tex", "parquet")
+
+
+# --- any table ------------------------------------------------------------------------------------------------------
+
+
+def write_table(table: Table, folder: Path) -> None:
+    """Write NAME.csv and NAME.parquet with exact values, NAME.md and NAME.tex with the numbers as shown."""
+    columns = exact_columns(table)
+    lines = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    texts = {"csv": _csv(lines, tuple(columns)), "md": "\n".join(markdown.table_lines(table)[1:]), "tex": tex(table)}
+    for ending, text in texts.items():
+        (folder / f"{table.name}.{ending}").write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+    pl.DataFrame([_series(name, values) for name, values in columns.items()]).write_parquet(
+        folder / f"{table.name}.parquet"
+    )
+
+
+def exact_columns(table: Table) -> dict[str, list[Value]]:
+    """Return {column: exact values}: of every field its value, its parts and, where there are any, its notes."""
+    columns: dict[str, list[Value]] = {}
+    for i, head in enumerate(table.header):
+        fields = [row[i] for row in table.rows]
+        if any(field.strip for field in fields):
+            continue  # the trials behind the dots stand in trials.csv
+        name = _unused(head.text, columns)
+        columns[name] = [_exact(field) for field in fields]
+        for part in dict.fromkeys(key for field in fields for key in field.parts):
+            columns[_unused(f"{name}, {part}", columns)] = [field.parts.get(part) for field in fields]
+        if any(field.note for field in fields):
+            columns[_unused(f"{name}, note", columns)] = [field.note or None for field in fields]
+    return columns
+
+
+def _exact(field: Entry) -> Value:
+    if field.value is not None:
+        return field.value
+    return None if field.text == MISSING else field.text
+
+
+def _unused(name: str, columns: Mapping[str, object]) -> str:
+    found, number = name, 2
+    while found in columns:
+        found, number = f"{name} {number}", number + 1
+    return found
+
+
+def _series(name: str, values: Sequence[Value]) -> pl.Series:
+    """Return whole numbers, numbers or, if there is a single text among them, texts."""
+    kept = [value for value in values if value is not None]
+    if kept and all(type(value) is int for value in kept):
+        return pl.Series(name, values, dtype=pl.Int64)
+    if kept and all(isinstance(value, int | float) for value in kept):
+        return pl.Series(name, [None if value is None else float(value) for value in values], dtype=pl.Float64)
+    texts = [None if value is None else str(value).encode("utf-8", "backslashreplace").decode() for value in values]
+    return pl.Series(name, texts, dtype=pl.String)
+
+
+def tex(table: Table) -> str:
+    """Return a booktabs tabular with everything escaped; strips of dots are left out."""
+    kept = [i for i in range(len(table.header)) if not any(row[i].strip for row in table.rows)]
+    number = [all(isinstance(row[i].value, int | float) or row[i].text == MISSING for row in table.rows) for i in kept]
+    lines = [
+        f"% {table.name}: needs \\usepackage{{booktabs}}",
+        f"\\begin{{tabular}}{{{''.join('r' if right else 'l' for right in number)}}}",
+        "\\toprule",
+        _tex_row([table.header[i] for i in kept]),
+        "\\midrule",
+        *(_tex_row([row[i] for i in kept]) for row in table.rows),
+        "\\bottomrule",
+        "\\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _tex_row(fields: Sequence[Entry]) -> str:
+    return " & ".join(latex(field.text) for field in fields) + " \\\\"
+
+
+# --- cells and trials -------------------------------------------------------------------------------------------------
 
 
 def cells_csv(boards: Sequence[Board], unplaced: Sequence[Cell]) -> str:
@@ -67,12 +154,12 @@ def _trial_line(run: Run) -> Line:
     return line
 
 
-def _csv(lines: Sequence[Line]) -> str:
+def _csv(lines: Sequence[Line], columns: Sequence[str] = ()) -> str:
     """Return CSV with the union of all columns; a missing value is an empty field."""
-    columns = list(dict.fromkeys(name for line in lines for name in line))
+    columns = columns or list(dict.fromkeys(name for line in lines for name in line))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow([_field(name) for name in columns])
     writer.writerows([_field(line.get(name)) for name in columns] for line in lines)
     return text.getvalue()
 

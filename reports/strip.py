@@ -20,6 +20,8 @@ class Dot:
     x: float
     title: str
     diverged: bool
+    trial: str
+    """Its id"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +66,16 @@ def strip(board: Board, row: Summary, metric: str, subset: str) -> Strip | None:
     if ends is None or not found or estimate.mean is None:
         return None
     low, high = estimate.bounds or (None, None)
+    trials = [run.trial_id for run in row.counted if (s := run.score(metric, subset)) and s.value is not None]
     return Strip(
         dots=tuple(
-            Dot(x=_x(value, ends), title=f"{name}: {value!r}{', diverged' if diverged else ''}", diverged=diverged)
-            for name, value, diverged in found
+            Dot(
+                x=_x(value, ends),
+                title=f"{name}: {value!r}{', diverged' if diverged else ''}",
+                diverged=diverged,
+                trial=trial,
+            )
+            for (name, value, diverged), trial in zip(found, trials, strict=True)
         ),
         mean=_x(estimate.mean, ends),
         low=None if low is None else _x(low, ends),

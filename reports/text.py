@@ -10,7 +10,20 @@ from featherbench.reports.interval import Estimate
 MISSING = "–"
 _CONTROL = {i: chr(0x2400 + i) for i in range(32) if chr(i) not in "\n\t"} | {127: "␡", 0xFFFE: "�", 0xFFFF: "�"}
 _CONTROL |= dict.fromkeys(range(0xD800, 0xE000), "�")  # a lone surrogate is no character
+_HTML = _CONTROL | {ord(char): f"&#{ord(char)};" for char in "\"'"} | {38: "&amp;", 60: "&lt;", 62: "&gt;"}
 _MARKDOWN = re.compile(r"[&<>\"'|`*\[\]\\~$@#]|(?<![a-z0-9])_|_(?![a-z0-9])|:(?=//)|(?<=www)\.", re.IGNORECASE)
+
+_LATEX = {ord(char): rf"\{char}" for char in "&%$#_{}"}
+_LATEX |= {ord("\\"): r"\textbackslash{}", ord("~"): r"\textasciitilde{}", ord("^"): r"\textasciicircum{}"}
+_LATEX |= {ord("<"): r"\textless{}", ord(">"): r"\textgreater{}", ord("|"): r"\textbar{}", ord('"'): r"\textquotedbl{}"}
+_LATEX |= {
+    ord("±"): r"$\pm$",
+    ord("−"): r"$-$",
+    ord("–"): "--",
+    ord("·"): r"$\cdot$",
+    ord("⁶"): r"$^6$",
+    ord("`"): r"\textasciigrave{}",
+}
 
 
 def visible(text: str) -> str:
@@ -18,10 +31,20 @@ def visible(text: str) -> str:
     return text.replace("\r\n", "\n").translate(_CONTROL)
 
 
+def safe(text: str) -> str:
+    """Return `text` for HTML, between tags or within a quoted attribute, control characters visible."""
+    return text.replace("\r\n", "\n").translate(_HTML)
+
+
 def markdown(text: str) -> str:
     """Return `text` for one cell of a Markdown table: no markup, no HTML, no link, no line break."""
     escaped = _MARKDOWN.sub(lambda match: f"&#{ord(match[0])};", visible(text))
     return " ⏎ ".join(line.strip() for line in escaped.splitlines()).replace("\t", " ") if escaped else ""
+
+
+def latex(text: str) -> str:
+    """Return `text` for one cell of a LaTeX table: no command, no mathematics, no line break."""
+    return " ".join(visible(text).translate(_LATEX).split())
 
 
 def estimate_text(value: Estimate) -> str:
@@ -33,6 +56,11 @@ def estimate_text(value: Estimate) -> str:
     rounding = 1e-9 * abs(value.mean)
     decimals = _decimals(value.half_width, 2) if value.half_width > rounding else _decimals(value.mean, 4)
     return _minus(f"{value.mean:.{decimals}f} ± {value.half_width:.{decimals}f}")
+
+
+def half_width_text(value: float) -> str:
+    """Return a half width with two significant digits."""
+    return f"{value:.{_decimals(value, 2)}f}"
 
 
 def score_text(value: float) -> str:
@@ -56,6 +84,11 @@ def number_text(value: float, digits: int = 3) -> str:
         return f"{int(value):,}"
     decimals = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
     return f"{value:,.{decimals}f}"
+
+
+def percent_text(value: float) -> str:
+    """Return e.g. "12.3 %"."""
+    return f"{number_text(value)} %"
 
 
 def bytes_text(value: float) -> str:

@@ -84,6 +84,8 @@ class Task:
     source: str
     """Paper or origin"""
     licence: str
+    samples_allowed: bool = False
+    """True where the licence lets a report show sources, references and outputs; it then names the licence"""
     version: int
     files: Mapping[str, tuple[File, ...]]
     """Split -> its files"""

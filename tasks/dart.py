@@ -88,6 +88,7 @@ DART = Task(
     name="dart",
     source="Nan et al. 2021, DART v1.1.1, arXiv:2007.02871",
     licence="MIT; its WebNLG part CC BY-NC-SA 4.0, its E2E part CC BY-SA 4.0",
+    samples_allowed=True,  # each part with its licence named
     version=1,
     files={
         "train": (

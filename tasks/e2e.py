@@ -76,6 +76,7 @@ E2E = Task(
     name="e2e",
     source="Novikova et al. 2017, arXiv:1706.09254",
     licence="CC BY-SA 4.0",
+    samples_allowed=True,
     version=2,  # 1 collapsed runs of blanks in targets
     files={
         "train": (
@@ -104,6 +105,7 @@ E2E_PAPER = Task(
     name="e2e.paper",
     source="Novikova et al. 2017 in the files of Li & Liang 2021, arXiv:2101.00190",
     licence="CC BY-SA 4.0",
+    samples_allowed=True,
     version=2,  # 1 collapsed runs of blanks in targets
     files={
         "train": (

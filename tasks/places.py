@@ -66,6 +66,7 @@ PLACES = Task(
     name="places",
     source="written for featherbench; tasks/places_generator.py",
     licence="CC0-1.0",
+    samples_allowed=True,
     version=1,
     files={split: (File(path=f"places/{split}.jsonl", sha256=digest),) for split, digest in SHA256.items()},
     read=read,

@@ -122,6 +122,7 @@ def task_of(definition: Definition) -> Task:
         name=f"{definition['name']}@{digest}",
         source=f"the plan's own: {', '.join(files[split][0].hub or files[split][0].path for split in SPLITS)}",
         licence="as its owner says",
+        samples_allowed=True,  # whoever wrote the plan has the data, and decides who sees the report
         version=1,
         files=files,
         read=read,

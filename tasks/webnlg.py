@@ -113,6 +113,7 @@ WEBNLG = Task(
     name="webnlg",
     source="Gardent et al. 2017, WebNLG Challenge, W17-3518",
     licence="CC BY-NC-SA 4.0",
+    samples_allowed=True,  # with the licence named, for uses that are not commercial
     version=1,
     files={
         "train": _file("train", "180edb6011360608c8548d4551366a9d55f140cbf9bc9397fbf4d97f6a89c639"),

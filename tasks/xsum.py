@@ -129,6 +129,7 @@ XSUM = Task(
     name="xsum",
     source="Narayan et al. 2018, arXiv:1808.08745",
     licence="the articles are copyright BBC; research use",
+    samples_allowed=False,  # no licence is given for the articles
     version=1,
     files={
         split: (File(path=f"xsum/{split}.jsonl", sha256=None, hub=f"{_HUB}:{split}"),)

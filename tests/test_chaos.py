@@ -33,7 +33,7 @@ backbones: [{backbone}]
 tasks: [places]
 sizes: [20, 30]
 methods: [full_ft, prefix, adapter, embedding_only]
-untuned: false
+baselines: []
 search: {{configurations: 2}}
 training: {{steps: 8, batch_size: 4, evaluations: 2}}
 test: 6

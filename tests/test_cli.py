@@ -41,6 +41,7 @@ COMMANDS = [
     "compare",
     "claim",
     "export",
+    "rerun",
     "gc",
     "cp",
     "test",
@@ -82,7 +83,7 @@ def written(folder: Path, backbone: str, **changes: Any) -> str:
         "tasks": ["places"],
         "sizes": [20],
         "methods": ["prefix"],
-        "untuned": False,
+        "baselines": [],
         "test": 8,
         "final": {"seeds": 2},
     }
@@ -260,6 +261,7 @@ READERS = {
     "generate": ("generate", "3f2a", "name : Aromi"),
     "report": ("report",),
     "export": ("export", "3f2a", "-o", "there"),
+    "rerun": ("rerun", "3f2a"),
 }
 
 

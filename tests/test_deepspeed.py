@@ -43,6 +43,7 @@ backbones: [{backbone}]
 tasks: [places]
 sizes: [20]
 methods: [{{method: full_ft, config: {{learning_rate: 1.0e-3}}}}, prefix]
+baselines: [untuned]
 training: {{steps: {steps}, batch_size: {batch_size}, evaluations: 3, warmup_steps: 2, clip: 0.05}}
 validation: 5
 test: 4

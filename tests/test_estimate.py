@@ -27,7 +27,7 @@ def plan(tiny_llama: str) -> Plan:
         "tasks": ["places"],
         "sizes": [20],
         "methods": ["prefix", "full_ft"],
-        "untuned": False,
+        "baselines": [],
         "test": 10,
         "training": {"steps": 100},
         "search": {"configurations": 3},

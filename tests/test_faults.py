@@ -49,6 +49,7 @@ backbones: [{backbone}]
 tasks: [places]
 sizes: [20]
 methods: [{{method: prefix, config: {{length: 4{rate}}}}}]
+baselines: [untuned]
 search: {{configurations: {configurations}}}
 training: {{steps: 4, batch_size: 4, evaluations: 2}}
 test: 6

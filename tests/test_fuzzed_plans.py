@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from featherbench.harness.cli import USAGE, app
 from featherbench.harness.plan_text import LARGEST
-from featherbench.harness.spec import read_spec
+from featherbench.harness.spec import Baseline, read_spec
 from featherbench.methods import METHODS
 from featherbench.tasks import TASKS
 
@@ -31,7 +31,7 @@ PLAN: dict[str, Any] = {
     "sizes": [20],
     "size_unit": "pair",
     "methods": [{"method": "prefix", "row": "mine", "config": {"length": 3, "learning_rate": 0.001}}],
-    "untuned": False,
+    "baselines": [],
     "words": "",
     "search": {"configurations": 0, "sampler": "sobol", "draws": 1, "study": 0},
     "final": {"seeds": 1, "draws": 1},
@@ -148,7 +148,9 @@ WRONG: dict[tuple[str | int, ...], st.SearchStrategy[Any]] = {
     **{(key,): NO_MAPPING for key in ("search", "final", "training", "decoding")},
     ("precision",): NO_CHOICE | st.none(),
     ("size_unit",): NO_CHOICE | st.none(),
-    ("untuned",): st.sampled_from(["maybe", "", 2, -1, 0.5, None, [], {}, math.nan]),
+    ("baselines",): NO_LIST.filter(lambda value: value != [])
+    | st.sampled_from([["maybe"], ["copy", "copy"], [""], [2], [None], [[]]]),
+    ("scales",): NO_MAPPING | st.sampled_from([{"smoke": 1}, {"smoke": ["x"]}, {"smoke": None}]),
 }
 
 
@@ -208,7 +210,9 @@ def unknown_keys(draw: st.DrawFn) -> Broken:
     misspelt = st.sampled_from(list(inner)).flatmap(
         lambda key: st.integers(0, len(key) - 1).map(lambda i: key[:i] + key[i + 1 :])
     )
-    key = draw((WORDS | misspelt.filter(bool)).filter(lambda key: key not in {*inner, *PLAN, "steps", "row", "hub"}))
+    key = draw(
+        (WORDS | misspelt.filter(bool)).filter(lambda key: key not in {*inner, *PLAN, "steps", "row", "hub", "scales"})
+    )
     inner[key] = draw(st.integers(0, 3) | WORDS)
     return dumped(plan, "unknown key", key, level)
 
@@ -246,7 +250,7 @@ def duplicates(draw: st.DrawFn) -> Broken:
             [
                 ("row", changed(("methods",), [method, method])),
                 ("row", changed(("methods",), [{"method": method, "row": row}, {"method": "adapter", "row": row}])),
-                ("row", {**changed(("methods",), [{"method": method, "row": "untuned"}]), "untuned": True}),
+                ("row", {**changed(("methods",), [{"method": method, "row": "untuned"}]), "baselines": ["untuned"]}),
                 ("tasks", changed(("tasks",), ["places", "places"])),
                 ("tasks", changed(("tasks",), [OWN, {**OWN, "words": own}])),
                 ("sizes", changed(("sizes",), [size, size])),
@@ -543,7 +547,7 @@ SOUND = st.fixed_dictionaries(
         "methods": st.lists(ROWS, min_size=1, max_size=2, unique_by=lambda row: str(row)[:30]).filter(
             lambda rows: len({r if isinstance(r, str) else r.get("row", r["method"]) for r in rows}) == len(rows)
         ),
-        "untuned": st.booleans(),
+        "baselines": st.lists(st.sampled_from(get_args(Baseline)), unique=True),
         "decoding": st.fixed_dictionaries(
             {"max_new_tokens": st.integers(1, 60)}, optional={"beams": st.integers(1, 8)}
         ),
@@ -582,8 +586,16 @@ def test_plans_within_the_allowed_range_are_expanded() -> None:
         Path("plan.yaml").write_text(yaml.safe_dump(plan))
         found = CliRunner().invoke(app, ["plan", "plan.yaml", "--json"])
         assert found.exit_code == 0, f"{plan}\n{found.output}\n{found.exception!r}"
-        rows = len(plan["methods"]) + plan["untuned"] * (2 if plan.get("words") else 1)
-        assert len(json.loads(found.stdout)["cells"]) == rows * len(plan.get("sizes", [1]))
+        bare = len(set(plan["baselines"]) - {"default", "direct"})
+        searched = plan.get("search", {}).get("configurations", 0) > 0
+        prefixes = [
+            row for row in plan["methods"] if row == "prefix" or (isinstance(row, dict) and row["method"] == "prefix")
+        ]
+        configs = [{} if row == "prefix" else row.get("config", {}) for row in prefixes]
+        direct = {(config.get("length", 10), searched and "length" in config) for config in configs}
+        tuned = len(plan["methods"]) + ("direct" in plan["baselines"]) * len(direct)
+        tuned *= 1 + (searched and "default" in plan["baselines"])
+        assert len(json.loads(found.stdout)["cells"]) == (bare + tuned) * len(plan.get("sizes", [1]))
 
     fuzzed(SOUND, 40, check)
 

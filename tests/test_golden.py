@@ -260,7 +260,7 @@ def test_without_java_scores_that_need_it_are_absent_with_the_reason_and_the_oth
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(TASKS, "places", dataclasses.replace(PLACES, scores=E2E_SCORES))
     examples = {0: Example(source="s", references=("a b c d e",))}
-    values = score("places", [Prediction(item=0, text="a b c d e", truncated=False)], examples)
+    values = score("places", [Prediction(item=0, text="a b c d e", truncated=False)], examples).values
     absent = {s.metric: s.signature for s in values if s.value is None}
     assert set(absent) == set(JAVA)
     assert all(reason.startswith("unavailable: java not found") for reason in absent.values())

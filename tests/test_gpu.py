@@ -27,7 +27,7 @@ backbones: [{tiny_llama}]
 tasks: [places]
 sizes: [20]
 methods: [{name}]
-untuned: false
+baselines: []
 training: {{steps: 4, batch_size: 4, evaluations: 2}}
 test: 4
 decoding: {{beams: 2, max_new_tokens: 8}}

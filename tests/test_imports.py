@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from featherbench.methods import METHODS, UNTUNED
+from featherbench.methods import BASELINES, METHODS
 from featherbench.methods.base import Method
 from featherbench.tasks import TASKS
 
@@ -70,8 +70,8 @@ def test_a_scorer_loads_torch_only_when_it_is_called(name: str) -> None:
     assert not [module for module in found if any(belongs(module, package) for package in heavy)]
 
 
-def test_reports_know_no_more_of_the_harness_than_its_store_and_its_records() -> None:
-    allowed = ("featherbench.harness.store", "featherbench.harness.tables", "featherbench.harness.records")
+def test_reports_know_no_more_of_the_harness_than_its_store_its_records_and_its_plans() -> None:
+    allowed = tuple(f"featherbench.harness.{name}" for name in ("store", "tables", "records", "spec"))
     found = {(n, m) for n in of("reports") for m in imports(n) if belongs(m, "featherbench.harness")}
     assert {
         (n, m) for n, m in found if m != "featherbench.harness" and not any(belongs(m, a) for a in allowed)
@@ -81,7 +81,7 @@ def test_reports_know_no_more_of_the_harness_than_its_store_and_its_records() ->
 def test_reports_and_scoring_load_no_torch() -> None:
     """Not even by way of another module: a report is written where nothing can be trained."""
     code = (
-        "import sys, json, featherbench.reports.page, featherbench.harness.score, featherbench.harness.status;"
+        "import sys, json, featherbench.reports.site, featherbench.harness.score, featherbench.harness.status;"
         "print(json.dumps(sorted({'torch', 'transformers', 'ray'} & set(sys.modules))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
@@ -133,8 +133,9 @@ def records_of(name: str) -> dict[str, Method]:
 def test_every_method_that_is_written_is_in_the_table() -> None:
     files = [name for name in of("methods") if not name.endswith("__init__.py")]
     found = {record.name: record for name in files for record in records_of(name).values()}
-    assert found.pop(UNTUNED.name) is UNTUNED
-    assert found == {key: METHODS[key] for key in found}, "a record is missing in METHODS"
+    known = {**METHODS, **BASELINES}
+    assert found == {key: known[key] for key in found}, "a record is missing in METHODS"
+    assert set(BASELINES) <= set(found) and not set(BASELINES) & set(METHODS)
     assert found, "no method at all"
 
 

@@ -42,6 +42,7 @@ MARGINS = {
     "ft_top2": (1.7, 18.0),
     "adapter": (1.6, 18.0),
     "prefix": (1.05, 11.0),
+    "prefix, direct": (1.15, 14.0),
     "infix": (0.9, 7.0),
     "embedding_only": (0.6, 2.5),
 }
@@ -49,7 +50,7 @@ MARGINS = {
 
 
 def test_every_row_of_the_plan_is_checked() -> None:
-    assert {"untuned", *MARGINS} == set(ROWS)
+    assert {"untuned", "untuned+words", "copy", *MARGINS} == set(ROWS)
 
 
 @pytest.mark.parametrize("row", MARGINS)

@@ -60,7 +60,7 @@ def plan_of(folder: Path, tiny_llama: str) -> Callable[..., Plan]:
             "tasks": [{**MINE, **COLUMNS, **(changes or {})}],
             "sizes": [4],
             "methods": ["prefix"],
-            "untuned": False,
+            "baselines": [],
             "training": {"steps": 2, "batch_size": 2, "evaluations": 1},
             "decoding": {"beams": 2, "max_new_tokens": 4},
             "precision": "float32",

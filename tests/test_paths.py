@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from featherbench.harness.plan import CellPlan, expand, place_of, read_plan
 from featherbench.harness.records import Result as TrialResult
 from featherbench.harness.records import Trial
 from featherbench.harness.store import Store
-from featherbench.reports.page import write_report
+from featherbench.reports.site import write_report
 from featherbench.tasks.base import File
 from featherbench.tasks.files import DataError, read_checked
 
@@ -85,7 +86,7 @@ def test_what_was_kept_is_read_again(root: Path) -> None:
 @pytest.fixture
 def cell(tiny_llama: str) -> CellPlan:
     plan = {"protocol": 1, "name": "mine", "backbones": [tiny_llama], "tasks": ["places"], "sizes": [4], "test": 2}
-    (found,) = expand(yaml.safe_dump(plan | {"methods": ["prefix"], "untuned": False})).cells
+    (found,) = expand(yaml.safe_dump(plan | {"methods": ["prefix"], "baselines": []})).cells
     return found
 
 
@@ -146,7 +147,7 @@ def own(tiny_llama: str, tmp_path: Path, cache: Path) -> Trial:
     (tmp_path / "a.jsonl").write_text("\n".join(rows))
     task = {"name": "own", "train": "a.jsonl", "validation": "a.jsonl", "test": "a.jsonl"}
     plan = {"protocol": 1, "name": "mine", "backbones": [tiny_llama], "tasks": [task], "methods": ["prefix"]}
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(plan | {"untuned": False}))
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(plan | {"baselines": []}))
     (cell,) = read_plan(str(tmp_path / "own.yaml")).cells
     return cell.base
 
@@ -179,7 +180,10 @@ def test_a_copy_of_the_hub_lies_in_the_cache(
 # --- reports ---------------------------------------------------------------------------------------------------------
 
 EVIL = "../../<script>alert(3)</script>\x00"
-WRITTEN = {"index.html", "report.md", "cells.csv", "trials.csv", "provenance.json", "figure.svg", "figure.png"}
+WRITTEN = (
+    r"(index|search|provenance)\.html|report\.md|(cells|trials)\.csv|(provenance|leaderboard)\.json|site\.(css|js)|(charts|vega)\.js"
+    r"|(boards|trials)/[a-z0-9-]+\.html|tables/[a-z0-9-]+\.(csv|md|tex|parquet)|figures/[a-z0-9-]+\.(svg|png)"
+)
 
 
 def test_a_report_has_its_own_file_names_whatever_the_store_holds(root: Path, cell: CellPlan, tmp_path: Path) -> None:
@@ -203,7 +207,9 @@ def test_a_report_has_its_own_file_names_whatever_the_store_holds(root: Path, ce
     before = below(tmp_path)
     write_report(kept, tmp_path / "there" / "report")
     new = below(tmp_path) - before
-    assert new <= {f"there/report/{name}" for name in WRITTEN} and "there/report/index.html" in new
-    page = (tmp_path / "there" / "report" / "index.html").read_text()
-    assert "<script>alert" not in page and "&lt;script&gt;alert(3)" in page
+    assert not [name for name in new if not re.fullmatch(rf"there/report/({WRITTEN})", name)]
+    assert "there/report/index.html" in new
+    pages = [path.read_text() for path in (tmp_path / "there" / "report").rglob("*.html")]
+    assert not [page for page in pages if "<script>alert" in page]
+    assert [page for page in pages if "&lt;script&gt;alert(3)" in page]
     assert "<script" not in (tmp_path / "there" / "report" / "report.md").read_text()

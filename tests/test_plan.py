@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -13,7 +13,7 @@ from featherbench.harness import data
 from featherbench.harness.backbones import BackboneError
 from featherbench.harness.plan import FINAL_SEEDS, Plan, expand
 from featherbench.harness.records import DecodingSettings, Settings, Subset, Trial
-from featherbench.harness.spec import PlanError, RowSpec, find_plan
+from featherbench.harness.spec import Baseline, PlanError, RowSpec, find_plan
 from featherbench.methods import METHODS
 from featherbench.tasks import TASKS
 from featherbench.tasks.places import PLACES
@@ -29,7 +29,7 @@ def plan_text(backbone: str, **changes: Any) -> str:
         "tasks": ["places"],
         "sizes": [20],
         "methods": ["prefix"],
-        "untuned": False,
+        "baselines": [],
         "test": 8,
         "precision": "float32",
     }
@@ -364,7 +364,7 @@ def test_cells_are_backbones_by_tasks_by_sizes_by_rows_and_untuned_stands_first(
         "tasks": ["places", "places.twin"],
         "sizes": [20, "full"],
         "methods": ["prefix", {"method": "adapter", "row": "adapter, wide"}],
-        "untuned": True,
+        "baselines": ["untuned"],
     }
     found = [(c.cell.backbone, c.cell.task, c.cell.size, c.cell.row) for c in expand(plan_text("", **changes)).cells]
     assert found == [
@@ -377,7 +377,7 @@ def test_cells_are_backbones_by_tasks_by_sizes_by_rows_and_untuned_stands_first(
 
 
 def test_the_search_phase_comes_first_and_untuned_needs_one_trial(expanded: Expand) -> None:
-    plan = expanded(untuned=True, search={"configurations": 2, "draws": 3}, final={"seeds": 2, "draws": 2})
+    plan = expanded(baselines=["untuned"], search={"configurations": 2, "draws": 3}, final={"seeds": 2, "draws": 2})
     untuned, prefix = plan.cells
     assert list(untuned.places()) == [("final", 0)]
     assert list(prefix.places()) == [*(("search", i) for i in range(2 * 3)), *(("final", i) for i in range(2 * 2))]
@@ -408,7 +408,7 @@ def test_outputs_are_scored_against_the_items_in_the_order_of_the_predictions(ex
 
 
 def test_task_words_go_to_every_method_as_initialisation_where_it_can_take_them(expanded: Expand) -> None:
-    plan = expanded(words="task", methods=list(METHODS), untuned=True)
+    plan = expanded(words="task", methods=list(METHODS), baselines=["untuned", "untuned+words"])
     found = {c.cell.row: (c.base.words_as, c.base.words) for c in plan.cells}
     assert found.pop("untuned") == ("none", "")
     assert found.pop("untuned+words") == ("text", PLACES.words)
@@ -418,7 +418,9 @@ def test_task_words_go_to_every_method_as_initialisation_where_it_can_take_them(
 
 def test_words_may_be_the_plans_own_and_a_row_may_go_without(expanded: Expand) -> None:
     plan = expanded(
-        words="say:", methods=["prefix", {"method": "prefix", "row": "bare", "words": "none"}], untuned=True
+        words="say:",
+        methods=["prefix", {"method": "prefix", "row": "bare", "words": "none"}],
+        baselines=["untuned", "untuned+words"],
     )
     found = {c.cell.row: (c.base.words_as, c.base.words) for c in plan.cells}
     assert found == {
@@ -429,8 +431,168 @@ def test_words_may_be_the_plans_own_and_a_row_may_go_without(expanded: Expand) -
     }
 
 
-def test_without_words_there_is_one_untuned_row(expanded: Expand) -> None:
-    assert [c.cell.row for c in expanded(untuned=True).cells] == ["untuned", "prefix"]
+def test_a_row_may_have_words_of_its_own(expanded: Expand) -> None:
+    rows = [{"method": "prefix", "row": own or "no words", "own_words": own} for own in ("task", "banana", None)]
+    found = {c.cell.row: (c.base.words_as, c.base.words) for c in expanded(methods=rows).cells}
+    assert found == {"task": ("init", PLACES.words), "banana": ("init", "banana"), "no words": ("none", "")}
+
+
+# --- rows that every board has -------------------------------------------------------------------------------------
+
+
+ALL = {"baselines": list(get_args(Baseline))}
+SOBOL = {"sampler": "sobol", "draws": 1, "study": 0}
+
+
+def rows(plan: Plan) -> list[str]:
+    return [c.cell.row for c in plan.cells]
+
+
+def test_every_board_has_its_baselines_unless_the_plan_says_which(tiny_llama: str, expanded: Expand) -> None:
+    plan = yaml.safe_load(plan_text(tiny_llama))
+    del plan["baselines"]
+    bare = ["untuned", "untuned+words", "copy"]
+    assert rows(expand(yaml.safe_dump(plan))) == [*bare, "prefix", "prefix, direct"]
+    assert rows(expanded(baselines=["copy", "direct"])) == ["copy", "prefix", "prefix, direct"]
+    assert rows(expanded(methods=["full_ft", "adapter"], **ALL)) == [*bare, "full_ft", "adapter"]
+
+
+def test_with_a_search_every_searched_row_stands_beside_its_default_configuration(expanded: Expand) -> None:
+    plan = expanded(methods=["full_ft", "prefix"], search={"configurations": 2}, final={"seeds": 3}, **ALL)
+    searched = {c.cell.row: c for c in plan.cells if c.base.steps}
+    assert list(searched) == [
+        *("full_ft", "full_ft, default"),
+        *("prefix", "prefix, default", "prefix, direct", "prefix, direct, default"),
+    ]
+    for name, cell in searched.items():
+        assert (cell.num_search, cell.num_final) == (0 if name.endswith("default") else 2, 3)
+        assert cell.cell.fixed["search"] == ({} if name.endswith("default") else {"configurations": 2, **SOBOL})
+    assert searched["prefix, direct, default"].base.learning_rate == METHODS["prefix"].direct_learning_rate
+    for name in ("full_ft", "prefix"):
+        tuned, default = searched[name], searched[f"{name}, default"]
+        assert [tuned.trial("final", n, {}).id for n in range(3)] == [
+            default.trial("final", n, {}).id for n in range(3)
+        ]
+        assert tuned.cell.id != default.cell.id
+
+
+def test_a_prefix_without_mlp_is_treated_as_the_row_it_comes_from(expanded: Expand) -> None:
+    given = {"length": 7, "learning_rate": 0.01}
+    prefix, direct = expanded(**row(config=given, budget=None, words="none"), baselines=["direct"]).cells
+    assert direct.base.config == {**prefix.base.config, "parametrisation": "direct"}
+    same = ("learning_rate", "steps", "weight_decay", "settings", "train", "validation", "evaluate", "words_as", "seed")
+    assert [getattr(direct.base, name) for name in same] == [getattr(prefix.base, name) for name in same]
+    assert direct.counts.trained == direct.counts.stored == prefix.counts.stored < prefix.counts.trained
+    assert (direct.origins["parametrisation"], direct.origins["learning_rate"]) == ("plan's baselines", "plan")
+    sized = expanded(**row(budget="3%"), baselines=["direct"]).cells
+    assert sized[1].origins["learning_rate"] == "plan's baselines"
+    assert sized[1].counts.stored == sized[0].counts.stored
+    assert sized[1].base.learning_rate == METHODS["prefix"].direct_learning_rate > sized[0].base.learning_rate
+
+
+def test_a_row_that_the_plan_has_already_is_not_doubled(expanded: Expand) -> None:
+    own = {"method": "prefix", "row": "mine", "config": {"parametrisation": "direct"}}
+    assert rows(expanded(methods=["prefix", own], **ALL))[3:] == ["prefix", "mine"]
+    faster = {**own, "config": {"parametrisation": "direct", "learning_rate": 0.1}}
+    assert rows(expanded(methods=["prefix", faster], **ALL))[3:] == ["prefix", "mine"]
+    other = {**own, "config": {"parametrisation": "direct", "length": 5}}
+    assert rows(expanded(methods=["prefix", other], **ALL))[3:] == ["prefix", "prefix, direct", "mine"]
+    spelt_out = {**own, "config": {"parametrisation": "direct", "length": 10}}
+    assert rows(expanded(methods=["prefix", spelt_out], **ALL))[3:] == ["prefix", "mine"]
+    searched = expanded(methods=["prefix", spelt_out], search={"configurations": 2}, baselines=["direct"])
+    assert rows(searched) == ["prefix", "prefix, direct", "mine"], "the plan fixes the length of one, not of the other"
+
+
+def test_a_copy_of_the_source_is_one_trial_that_trains_nothing(expanded: Expand) -> None:
+    (cell, _) = expanded(baselines=["copy"], search={"configurations": 2}, final={"seeds": 3}).cells
+    assert list(cell.places()) == [("final", 0)]
+    assert (cell.base.method, cell.base.steps, cell.base.words) == ("copy_source", 0, "")
+    assert (cell.counts.trained, cell.counts.stored) == (0, 0)
+
+
+def test_the_bare_backbone_gets_the_words_of_the_task_where_the_plan_has_none(expanded: Expand) -> None:
+    found = {c.cell.row: c.base.words for c in expanded(**ALL).cells}
+    assert found == {**dict.fromkeys(found, ""), "untuned+words": PLACES.words}
+
+
+@pytest.mark.parametrize("name", ["copy_source", "untuned"])
+def test_a_baseline_is_no_method(name: str, expanded: Expand) -> None:
+    with pytest.raises(PlanError, match=f"unknown method '{name}'"):
+        expanded(methods=[name])
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"baselines": ["untuned", "copie"]}, "baselines.1: Input should be 'untuned', 'untuned.words', 'copy'"),
+        ({"baselines": ["copy", "copy"]}, "baselines: copy stands there twice; remove one"),
+        ({"baselines": True}, "baselines: true and false are not allowed here"),
+        ({**ALL, "methods": [{"method": "adapter", "row": "copy"}]}, "two rows are named 'copy'"),
+        (
+            {**ALL, "methods": ["prefix", {"method": "adapter", "row": "prefix, direct"}]},
+            "two rows are named 'prefix, d",
+        ),
+    ],
+    ids=["unknown", "twice", "a truth value", "a row of a baseline's name", "a row of a variant's name"],
+)
+def test_baselines_are_checked(changes: dict[str, Any], part: str, expanded: Expand) -> None:
+    with pytest.raises(PlanError, match=part):
+        expanded(**changes)
+
+
+def test_baselines_change_no_id(expanded: Expand) -> None:
+    """Of trials and cells that stood without them."""
+    few, many = expanded(search={"configurations": 2}), expanded(search={"configurations": 2}, **ALL)
+    same = {c.cell.row: c for c in many.cells}
+    assert [c.cell.id for c in few.cells] == [same[c.cell.row].cell.id for c in few.cells]
+    assert [c.trial("search", 1, {}).id for c in few.cells] == [
+        same[c.cell.row].trial("search", 1, {}).id for c in few.cells
+    ]
+
+
+# --- scales --------------------------------------------------------------------------------------------------------
+
+SCALES = {"smoke": {"sizes": [4], "methods": ["adapter", "infix"]}, "full-size": {"sizes": ["full"]}}
+
+
+def test_a_scale_takes_the_place_of_the_plans_keys(tiny_llama: str) -> None:
+    text = plan_text(tiny_llama, scales=SCALES)
+    plain, smoke = expand(text), expand(text, scale="smoke")
+    assert (plain.name, smoke.name) == ("small", "small.smoke")
+    assert [(c.cell.size, c.cell.row) for c in plain.cells] == [(20, "prefix")]
+    assert [(c.cell.size, c.cell.row) for c in smoke.cells] == [(4, "adapter"), (4, "infix")]
+    assert {c.base.evaluate.size for c in smoke.cells} == {8}, "the rest is the plan's"
+    same = expand(plan_text(tiny_llama, **SCALES["smoke"]))
+    assert [c.base.id for c in smoke.cells] == [c.base.id for c in same.cells], "a trial does not know its scale"
+    assert len({plain.id, smoke.id, same.id}) == 3
+
+
+def test_scales_do_not_change_what_the_plan_itself_is(tiny_llama: str, expanded: Expand) -> None:
+    assert [c.cell.id for c in expand(plan_text(tiny_llama, scales=SCALES)).cells] == [
+        c.cell.id for c in expanded().cells
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scales", "scale", "part"),
+    [
+        (SCALES, "smok", "unknown scale 'smok'. Did you mean 'smoke'\\? Known: full-size, smoke"),
+        ({}, "smoke", "mine.yaml has no scales; given: 'smoke'. Leave --scale out"),
+        ({"smoke": {"backbone": 1}}, None, "mine.yaml, scale smoke: unknown key 'backbone'. Did you mean 'backbones'"),
+        ({"smoke": {"final": {"seeds": 0}}}, None, "mine.yaml, scale smoke: final.seeds: .* given: 0"),
+        ({"smoke": {"name": "other"}}, None, "mine.yaml, scale smoke: a scale cannot change name; remove it there"),
+        ({"smoke": {"scales": {}, "protocol": 1}}, None, "a scale cannot change protocol, scales"),
+        ({"../up": {}}, None, "scale ../up: name: .* given: 'small.../up'"),
+        ({"smoke": [1]}, None, "scales.smoke: .* given: \\[1\\]"),
+        (["smoke"], None, "scales: .* given: \\['smoke'\\]"),
+    ],
+    ids=["unknown", "none", "unknown key", "wrong value", "name", "its own scales", "no file name", "a list", "names"],
+)
+def test_a_mistake_in_a_scale_is_named_whichever_is_run(
+    scales: Any, scale: str | None, part: str, tiny_llama: str
+) -> None:
+    with pytest.raises(PlanError, match=part):
+        expand(plan_text(tiny_llama, scales=scales), "mine.yaml", scale=scale)
 
 
 # --- what a trial is -----------------------------------------------------------------------------------------------
@@ -531,7 +693,7 @@ def test_more_seeds_keep_the_trials_that_are_there(expanded: Expand) -> None:
 
 
 def test_the_final_trials_of_all_methods_are_paired(expanded: Expand) -> None:
-    plan = expanded(methods=["full_ft", "prefix", "infix"], final={"seeds": 3, "draws": 2}, untuned=True)
+    plan = expanded(methods=["full_ft", "prefix", "infix"], final={"seeds": 3, "draws": 2}, baselines=["untuned"])
     untuned, *tuned = ([c.trial("final", n, {}) for n in range(c.num_final)] for c in plan.cells)
     for trials in zip(*tuned, strict=True):
         assert len({(t.seed, t.train, t.validation, t.evaluate) for t in trials}) == 1

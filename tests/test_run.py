@@ -30,7 +30,7 @@ def planned(tiny_llama: str) -> Planned:
             "tasks": ["places"],
             "sizes": [20],
             "methods": ["prefix", "full_ft"],
-            "untuned": False,
+            "baselines": [],
             "test": 8,
             "training": {"steps": 10},
             "search": {"configurations": 0},

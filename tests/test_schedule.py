@@ -279,7 +279,7 @@ backbones: [{backbone}]
 tasks: [places]
 sizes: [20]
 methods: [prefix]
-untuned: false
+baselines: []
 test: 4
 final: {{seeds: 3}}
 """

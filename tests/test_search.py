@@ -33,7 +33,7 @@ def cell_of(tiny_llama: str) -> CellOf:
             "tasks": ["places"],
             "sizes": [20],
             "methods": [{"method": method, **fields}],
-            "untuned": False,
+            "baselines": [],
             "test": 8,
             "training": {"steps": 100},
             "search": {"configurations": 8, **(search or {})},

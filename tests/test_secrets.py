@@ -36,7 +36,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def text_of(backbone: str) -> str:
     plan = {"protocol": 1, "name": "mine", "backbones": [backbone], "tasks": ["places"], "sizes": [4]}
-    plan |= {"methods": ["prefix"], "untuned": False, "test": 2, "validation": 2, "precision": "float32"}
+    plan |= {"methods": ["prefix"], "baselines": [], "test": 2, "validation": 2, "precision": "float32"}
     plan |= {"training": {"steps": 1, "batch_size": 2, "evaluations": 1}, "decoding": {"max_new_tokens": 2, "beams": 1}}
     return yaml.safe_dump(plan)
 
@@ -104,6 +104,7 @@ READERS = [
     ("generate", "3f2a", "name : Aromi"),
     ("report",),
     ("export", "3f2a", "-o", "there"),
+    ("rerun", "3f2a"),
 ]
 
 

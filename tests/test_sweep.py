@@ -35,6 +35,7 @@ backbones: [{backbone}]
 tasks: [places]
 sizes: [20]
 methods: [full_ft, prefix, {{method: adapter, config: {{learning_rate: 1.0e+30}}}}]
+baselines: [untuned]
 search: {{configurations: {configurations}}}
 training: {{steps: {steps}, batch_size: 4, evaluations: 2}}
 test: 6
@@ -166,7 +167,7 @@ def test_ctrl_c_says_how_to_go_on(calm: tuple[Path, Path, dict[str, Any]], tmp_p
 
 def test_a_dead_worker_is_replaced_and_its_trial_runs_again(tiny_llama: str, tmp_path: Path) -> None:
     """The worker is killed in its first trial: that trial runs again; killed each time, it is given up."""
-    text = plan_text(tiny_llama).replace("final: {seeds: 2}", "final: {seeds: 1}\nuntuned: false")
+    text = plan_text(tiny_llama).replace("final: {seeds: 2}", "final: {seeds: 1}").replace("[untuned]", "[]")
     plan = expand(text)
     victims = {plan.cells[0].base.id: MAX_ATTEMPTS, plan.cells[1].base.id: 1}
     kept = Store(f"sqlite:///{tmp_path / 'store.sqlite'}")
@@ -279,6 +280,7 @@ backbones: [{backbone}]
 tasks: [places]
 sizes: [20, 30]
 methods: [prefix, adapter, ft_top2]
+baselines: [untuned]
 training: {{steps: {steps}, batch_size: 4, evaluations: 2}}
 test: 6
 decoding: {{beams: 2, max_new_tokens: 8}}

@@ -309,7 +309,7 @@ backbones: [{backbone}]
 tasks: [places]
 sizes: [20]
 methods: [{{method: infix, config: {{learning_rate: 0.001}}}}]
-untuned: false
+baselines: []
 words: none
 training: {{steps: 3, batch_size: 4, evaluations: 1}}
 test: 4

@@ -25,7 +25,7 @@ backbones: [{backbone}]
 tasks: [places]
 sizes: [20]
 methods: [{{method: {method}, config: {{learning_rate: 0.001}}}}]
-untuned: false
+baselines: []
 words: task
 training: {{steps: 8, batch_size: 4, evaluations: 2}}
 test: 4

@@ -1,4 +1,4 @@
-"""Commands about outputs: inputs of a task, official scores, and text from a trial's model."""
+"""Commands about outputs and what makes them: inputs, official scores, text from a trial's model, its export and rerun."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from featherbench.harness.commands.terminal import (
 )
 
 if TYPE_CHECKING:
-    pass
+    from featherbench.harness.rerun import Reproduction
+    from featherbench.harness.store import Store
 
 
 def inputs(
@@ -151,7 +152,7 @@ def _score_again(trial: str, store: str | None, out: Path | None, as_json: bool)
 
 
 def generate(
-    trial: Annotated[str, typer.Argument(help="Trial id, or its beginning")],
+    trial: Annotated[str, typer.Argument(help="Trial id, or its beginning; or a folder that `export` wrote")],
     source: Annotated[str, typer.Argument(help='A linearised source, e.g. "name : Aromi | Type : pub"')],
     store: StoreUrl = None,
     out: Out = None,
@@ -159,17 +160,107 @@ def generate(
 ) -> None:
     """Decode one source with the model that a trial left behind.
 
-    Example:  featherbench generate 3f2a "name : Harrow Quay | category : lighthouse" --out runs/quickstart
+    Examples:
+
+      featherbench generate 3f2a "name : Harrow Quay | category : lighthouse" --out runs/quickstart
+
+      featherbench generate ./my-prefix "name : Harrow Quay | category : lighthouse"
     """
     with mended_errors():
         quiet_libraries()
         from featherbench.harness.decode import decode
-        from featherbench.harness.store import sqlite_path
-        from featherbench.harness.worker import tuned_from_delta
+        from featherbench.harness.export import ABOUT, read_exported
+        from featherbench.harness.worker import tuned_from, tuned_from_delta
 
-        kept = store_to_read(store, out)
-        spec, row = trial_of(kept, trial)
-        artifacts = str(out or (sqlite_path(kept.url) or Path("store")).parent)
-        tuned, encoder = tuned_from_delta(spec, artifacts, row["delta"], row["delta_sha256"])
+        if (Path(trial) / ABOUT).is_file():
+            spec, blob = read_exported(Path(trial))
+            tuned, encoder = tuned_from(spec, blob, scratch=trial)
+        else:
+            kept = store_to_read(store, out)
+            spec, row = trial_of(kept, trial)
+            tuned, encoder = tuned_from_delta(spec, _folder(kept, out), row["delta"], row["delta_sha256"])
         text = decode(tuned, encoder, [(0, source)], spec.decoding)[0].text
     show_json({"trial": spec.id, "source": source, "output": text}) if as_json else say(text)
+
+
+def _folder(kept: Store, out: Path | None) -> str:
+    """Return the folder of a run."""
+    from featherbench.harness.store import sqlite_path
+
+    return str(out or (sqlite_path(kept.url) or Path("store")).parent)
+
+
+def export(
+    trial: Annotated[str, typer.Argument(help="Trial id, or its beginning")],
+    destination: Annotated[
+        Path | None, typer.Option("-o", help="Folder to write to, new or empty; default: TRIAL-FORMAT")
+    ] = None,
+    kind: Annotated[
+        str, typer.Option("--format", metavar="safetensors|peft|transformers", help="Who is to load it")
+    ] = "safetensors",
+    store: StoreUrl = None,
+    out: Out = None,
+) -> None:
+    """Write a finished trial as a folder to use or to publish; its README.md has the lines to type.
+
+    safetensors: the stored tensors for `featherbench generate`, with the trial's record, scores and predictions. peft:
+    an adapter that peft loads to the same logits. transformers: a whole model, of methods that train a backbone's own
+    weights. What a format cannot hold is refused with the reason, exit code 2.
+
+    Examples:
+
+      featherbench export 3f2a -o my-prefix --out runs/quickstart
+
+      featherbench export 3f2a -o my-prefix --format peft --out runs/quickstart
+    """
+    with mended_errors():
+        quiet_libraries()
+        from featherbench.harness.export import export as write
+
+        kept = store_to_read(store, out)
+        folder = destination or Path(f"{kept.trial(trial)['id']}-{kind}".replace("/", "_"))
+        for path in write(kept, trial, _folder(kept, out), folder, kind):
+            say(str(path))
+
+
+def rerun(
+    trial: Annotated[str, typer.Argument(help="Trial id, or its beginning")],
+    tolerance: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="LOSS", help="Most that validation losses may differ; default: by precision"),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU; default: as recorded")] = None,
+    store: StoreUrl = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Train, decode and score a finished trial again, by itself, and compare; the store's result stays as it is.
+
+    Refused where backbone, data, method or task are not the recorded ones (exit code 3). Decoding the test split again
+    is logged as a look at it. Exit code 1 if the trial is not reproduced within the tolerance.
+
+    Example:  featherbench rerun 3f2a --out runs/quickstart
+    """
+    with mended_errors():
+        quiet_libraries()
+        from featherbench.harness.rerun import rerun as again
+
+        stages: list[str] = []
+
+        def tell(stage: str, done: int, total: int) -> None:
+            if stage not in stages:
+                stages.append(stage)
+                say(f"{stage} ...", error=True)
+
+        found = again(store_to_read(store, out), trial, tolerance, threads, tell)
+    show_json(found.as_json()) if as_json else _show_reproduction(found)
+    if not found.within:
+        raise typer.Exit(FAILED)
+
+
+def _show_reproduction(found: Reproduction) -> None:
+    for pair in found.scores:
+        recorded, reproduced = ("none" if v is None else f"{v:.4f}" for v in (pair.recorded, pair.reproduced))
+        say(f"{pair.metric:<12} {pair.subset:<12} recorded {recorded:>9}  reproduced {reproduced:>9}")
+    for line in found.lines():
+        say(line)

@@ -14,6 +14,7 @@ from featherbench.harness.commands.terminal import (
     ENVIRONMENT,
     USAGE,
     Json,
+    Scale,
     mended_errors,
     quiet_libraries,
     say,
@@ -151,6 +152,7 @@ def doctor(
 
 def prepare(
     names: Annotated[list[str], typer.Argument(metavar="NAME...|PLAN", help="Backbones, tasks or a plan")],
+    scale: Scale = None,
 ) -> None:
     """Fetch and convert what a backbone, a task or a whole plan needs, so that a run starts at once.
 
@@ -171,7 +173,7 @@ def prepare(
             spec, folder = None, Path()
             if name not in known and not Path(name).is_dir() and ("/" not in name or Path(name).is_file()):
                 path = find_plan(name)
-                spec, folder = read_spec(read_text(path), path.name), path.parent
+                spec, folder = read_spec(read_text(path), path.name, scale), path.parent
             for backbone in spec.backbones if spec else [] if name in TASKS else [name]:
                 backbones.prepare(backbone, say)
                 say(f"{backbone}: ready, sha256 {backbones.fingerprint(backbone)[:12]}")

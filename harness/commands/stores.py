@@ -1,4 +1,4 @@
-"""Commands about what a store holds: status, log, report, export, and its upkeep."""
+"""Commands about what a store holds: status, log, report, and its upkeep."""
 
 from __future__ import annotations
 
@@ -156,42 +156,22 @@ def report(
     run_folder: Annotated[Path | None, typer.Option("--out", help="Folder of the run to report on")] = None,
     destination: Annotated[Path | None, typer.Option("-o", help="Folder to write to; default: RUN/report")] = None,
 ) -> None:
-    """Write the report of a store: page, Markdown, CSV and figures.
+    """Write the report of a store: a site that opens without a network, its tables and figures as files, JSON.
 
     Example:  featherbench report --out runs/quickstart -o report
     """
     with mended_errors():
         from featherbench.harness.store import sqlite_path
-        from featherbench.reports.page import write_report
+        from featherbench.reports.site import write_report
 
         kept = store_to_read(store, run_folder)
         folder = run_folder or (sqlite_path(kept.url) or Path("runs/x")).parent
         try:
-            for path in write_report(kept, destination or folder / "report"):
-                say(str(path))
+            first, *others = write_report(kept, destination or folder / "report")
+            say(f"{first} ({len(others)} further files beside it)")
         except ValueError as error:
             say(f"error: {error}", error=True)
             raise typer.Exit(ENVIRONMENT) from None
-
-
-def export(
-    trial: Annotated[str, typer.Argument(help="Trial id, or its beginning")],
-    destination: Annotated[Path, typer.Option("-o", help="Folder to write to")],
-    store: StoreUrl = None,
-    out: Out = None,
-) -> None:
-    """Copy a trial out: its delta (safetensors), its record, scores and predictions (JSON).
-
-    Example:  featherbench export 3f2a -o my-prefix --out runs/quickstart
-    """
-    with mended_errors():
-        from featherbench.harness.status import export_trial
-        from featherbench.harness.store import sqlite_path
-
-        kept = store_to_read(store, out)
-        artifacts = str(out or (sqlite_path(kept.url) or Path("store")).parent)
-        for path in export_trial(kept, trial, artifacts, destination):
-            say(str(path))
 
 
 def gc(

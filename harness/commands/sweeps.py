@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import shlex
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from featherbench.harness.commands.terminal import (
     Json,
     Out,
     PlanName,
+    Scale,
     StoreUrl,
     expanded_plan,
     folder_of,
@@ -30,10 +32,12 @@ if TYPE_CHECKING:
     from featherbench.harness.plan import Plan
     from featherbench.harness.records import Result, Trial
     from featherbench.harness.store import Failure, Store
+    from featherbench.reports.report import Report
 
 
 def plan(
     name: PlanName,
+    scale: Scale = None,
     store: StoreUrl = None,
     out: Out = None,
     probe: Annotated[
@@ -51,9 +55,11 @@ def plan(
       featherbench plan quickstart
 
       featherbench plan mine.yaml --probe --workers 8
+
+      featherbench plan paper-e2e --scale smoke
     """
     with mended_errors():
-        expanded = expanded_plan(name)
+        expanded = expanded_plan(name, scale)
         url_or_file = store or str(folder_of(expanded.name, out) / "store.sqlite")
         finished, kept = {}, None
         if store or Path(url_or_file).exists():
@@ -198,6 +204,7 @@ Lease = Annotated[
 
 def run(
     name: PlanName,
+    scale: Scale = None,
     store: StoreUrl = None,
     out: Out = None,
     address: Address = None,
@@ -221,9 +228,12 @@ def run(
       featherbench run quickstart
 
       featherbench run mine.yaml --out /data/mine --address auto --max-hours 8
+
+      featherbench run paper-e2e --scale smollm2-135m
     """
     _run(
         name,
+        scale,
         store,
         out,
         address,
@@ -242,6 +252,7 @@ def run(
 
 def retry(
     name: PlanName,
+    scale: Scale = None,
     failed: Annotated[
         list[FailureKind], typer.Option("--failed", help="Out of memory, diverged, or any other error; repeatable")
     ] = [FailureKind.oom, FailureKind.error],  # noqa: B006  # typer wants a list
@@ -268,11 +279,12 @@ def retry(
       featherbench retry mine.yaml --failed oom --micro-batch 2
     """
     given = (address, workers, threads, micro_batch, slots, artifacts, max_hours, max_gpu_hours, mirror, lease, as_json)
-    _run(name, store, out, *given, again=[kind.value for kind in failed])
+    _run(name, scale, store, out, *given, again=[kind.value for kind in failed])
 
 
 def _run(
     name: str,
+    scale: str | None,
     store: str | None,
     out: Path | None,
     address: str | None,
@@ -291,7 +303,7 @@ def _run(
     with mended_errors():
         from featherbench.harness.progress import Board
 
-        expanded = expanded_plan(name)
+        expanded = expanded_plan(name, scale)
         folder = folder_of(expanded.name, out).absolute()
         kept = open_store(store, folder, create=not again)
         from featherbench.harness.mirrors import mirrors
@@ -330,18 +342,21 @@ def _run(
         counts = sweep.done()
         from filelock import FileLock
 
-        from featherbench.reports.page import write_report
+        from featherbench.reports.report import collect
+        from featherbench.reports.site import write_site
 
         if not kept.num_drivers():
             shutil.rmtree(folder / "frozen", ignore_errors=True)  # no trial is left that could share it
         with FileLock(folder / "report.lock"):  # drivers of one plan end together
-            pages = write_report(kept, folder / "report") if set(counts) - {"new"} else []
-    page = str(pages[0]) if pages else None  # nothing has finished, so there is nothing to report
+            report = collect(kept) if set(counts) - {"new"} else None  # nothing has finished: nothing to report
+            page = str(write_site(report, folder / "report")[0]) if report else None
     summary = {"plan": expanded.name, "ran": ran, **counts, "report": page, "store": kept.shown_url}
     if as_json:
         show_json({**summary, "stopped": stopped} if stopped else summary)
     else:
         say(f"{ran} trials ran; of all {sweep.total}: " + ", ".join(f"{n} {s}" for s, n in sorted(counts.items())))
+        if report:
+            _show_report(report, folder)
         say(f"report: {page or 'none, since nothing has finished'}")
         if stopped:
             say(f"{stopped}; the same command goes on from here.", error=True)
@@ -349,3 +364,28 @@ def _run(
         raise typer.Exit(STOPPED)
     if counts.get("failed") or counts.get("new"):
         raise typer.Exit(FAILED)
+
+
+def _show_report(report: Report, folder: Path) -> None:
+    """Print what was found, the answers to the plan's headline list, and what to type next."""
+    from featherbench.reports.terminal import headline_lines, leaderboard_lines
+
+    say("")
+    for line in leaderboard_lines(report):
+        say(line)
+    if answers := list(headline_lines(report)):
+        say("Headline comparisons of the plan (p by Holm; `featherbench claim` says more):")
+        for line in answers:
+            say(line)
+        say("")
+    rows = list(dict.fromkeys(row.cell.row for board in report.boards for row in board.rows if row.rank))
+    where = f"--out {_short(folder)}"
+    if len(rows) > 1:
+        say(f"Next:  featherbench compare {shlex.quote(rows[0])} {shlex.quote(rows[1])} {where}")
+        say(f"       featherbench export TRIAL {where}   (trials: in the report, or `featherbench status --trials`)")
+        say("       featherbench cp quickstart mine.yaml   (a plan of your own)")
+
+
+def _short(folder: Path) -> Path:
+    """Return the folder as one would type it from here."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

@@ -31,6 +31,9 @@ StoreUrl = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run; default: runs/NAME-OF-PLAN")]
 PlanName = Annotated[str, typer.Argument(metavar="PLAN", help="A plan file, or the name of a packaged plan")]
+Scale = Annotated[
+    str | None, typer.Option("--scale", help="One of the plan's scales, such as smoke; default: as it stands")
+]
 
 
 def say(text: str, error: bool = False) -> None:
@@ -58,8 +61,16 @@ def mended_errors() -> Iterator[None]:
     from featherbench.harness.store import StoreError
     from featherbench.tasks.files import DataError
 
-    usage = ("PlanError", "UnsupportedBackbone", "BudgetError", "OutputError", "ClaimError")
-    environment = ("BackboneError", "ClusterError", "DeltaError", "ArtifactsError", "MirrorError", "PluginError")
+    usage = ("PlanError", "UnsupportedBackbone", "BudgetError", "OutputError", "ExportError", "ClaimError")
+    environment = (
+        "BackboneError",
+        "ClusterError",
+        "DeltaError",
+        "ArtifactsError",
+        "MirrorError",
+        "PluginError",
+        "RerunError",
+    )
 
     try:
         yield
@@ -98,13 +109,13 @@ def quiet_libraries() -> None:
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
 
 
-def expanded_plan(name: str) -> Plan:
+def expanded_plan(name: str, scale: str | None) -> Plan:
     """Read and expand a plan, with its backbones prepared."""
     from featherbench.harness.catalogue import BACKBONES
     from featherbench.harness.spec import find_plan, read_spec, read_text
 
     path = find_plan(name)
-    spec = read_spec(read_text(path), path.name)  # typing mistakes are told before heavy libraries load
+    spec = read_spec(read_text(path), path.name, scale)  # typing mistakes are told before heavy libraries load
     quiet_libraries()
     from featherbench.harness import backbones
     from featherbench.harness.plan import read_plan
@@ -112,7 +123,7 @@ def expanded_plan(name: str) -> Plan:
     for backbone in spec.backbones:
         if backbone in BACKBONES:
             backbones.prepare(backbone, lambda text: say(text, error=True))
-    return read_plan(name)
+    return read_plan(name, scale)
 
 
 def folder_of(plan_name: str, out: Path | None) -> Path:

@@ -1,0 +1,324 @@
+"""efficiency.html: what a point of score costs: parameters, memory, operations, time, storage, latency."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from featherbench.reports.aggregate import ALL, UNTUNED, Board, Quantity, Summary
+from featherbench.reports.blocks import Block, Bullets, Entry, Figure, Folded, Heading, Page, Table, Text, entries
+from featherbench.reports.charts import Point, colours, front_chart
+from featherbench.reports.estimates import HOW_TO_READ, higher_is_better, interval_entry, missing
+from featherbench.reports.read import Run
+from featherbench.reports.report import Report
+from featherbench.reports.tables import board_name, board_path, board_title, cost_entry
+from featherbench.reports.text import bytes_text, flops_text, number_text, seconds_text
+
+LEAD = "The score of every row against what it costs, at equal budgets of stored parameters, for many tasks, and when it is used."
+AXES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("stored_parameters", "stored parameters", number_text),
+    ("train_peak_bytes", "peak memory of training, bytes", bytes_text),
+    ("train_flops", "training FLOPs", flops_text),
+    ("train_seconds", "training seconds", seconds_text),
+)
+"""(cost, title of the axis, how one is written)"""
+BUDGETS = (0.0001, 0.001, 0.003, 0.01, 0.03)
+"""Shares of the backbone in stored parameters (protocol 2)"""
+TOLERANCE = 0.10
+"""A size that misses a budget by more than this share is not matched (protocol 2)"""
+TASKS = (1, 10, 100, 1000)
+BYTES = {"float64": 8}
+"""Of a stored weight by precision, where it is not 4: bfloat16 computes under autocast on float32 weights"""
+FRONT = (
+    "On the Pareto front is a row that no other one beats in score at the same or a lower cost, nor in cost at the same or a "
+    "higher score. The front is one of means: ties are not resolved, and rows whose intervals overlap may change places. "
+    "The leaderboard's rank intervals say which rows are apart."
+)
+CAPTION = (
+    "Filled diamonds, joined by the line, are on the Pareto front of means; ties are not resolved. Circles are behind it. "
+    "Bars are 95 % intervals, for new inputs where the score allows it. Dashed: rows that cost nothing here."
+)
+COSTS = (
+    "Costs are means over the trials that enter the score. FLOPs are computed, bytes and seconds are measured: they depend "
+    "on the device and on what else ran there. A pack's peak memory is nobody's own, so trials trained in packs have none; "
+    "their seconds are their share of the pack's. 1 MB is 10⁶ bytes."
+)
+
+
+def page(report: Report) -> Page | None:
+    """Return the page; None if no board has a row with score and costs."""
+    boards = [board for board in report.boards if any(_has(board, row) for row in board.rows)]
+    if not boards:
+        return None
+    how = Folded(title="How to read this page", blocks=tuple(Text(text=text) for text in (FRONT, COSTS, HOW_TO_READ)))
+    blocks = (how, *(block for board in boards for block in _board(board)))
+    return Page(path="efficiency.html", title="Efficiency", lead=LEAD, blocks=blocks)
+
+
+def _has(board: Board, row: Summary) -> bool:
+    return _score(board, row) is not None and row.costs["stored_parameters"].value is not None
+
+
+def _score(board: Board, row: Summary) -> float | None:
+    return row.scores[board.primary, ALL].mean if board.primary else None
+
+
+def _board(board: Board) -> Iterator[Block]:
+    name = board_name(board)
+    yield Heading(level=2, text=board_title(board))
+    if board.warnings:
+        yield Bullets(items=tuple(f"Caution: {warning}." for warning in board.warnings), caution=True)
+    yield from _figures(board, name)
+    yield front_table(board, f"front-{name}")
+    yield Heading(level=3, text="At equal budgets")
+    yield budgets_table(board, f"budgets-{name}") or Text(
+        text="No row stores 0.01, 0.1, 0.3, 1 or 3 % of the backbone."
+    )
+    yield Heading(level=3, text="Storage for many tasks")
+    yield Text(
+        text="One task needs the backbone and what tuning stored; N tasks need one backbone and N of these. A row that "
+        "stores all parameters is its own model: N tasks need N copies and no backbone. Bytes of the backbone are its "
+        "parameters at the precision in which the trials hold them."
+    )
+    yield storage_table(board, f"storage-{name}")
+    yield Heading(level=3, text="Latency")
+    yield Text(
+        text="Seconds of decoding per output, set against the untuned backbone on the same inputs, device and decoding "
+        "settings, in trials that trained alone. An output that is longer takes longer: the ratio has that in it."
+    )
+    yield latency_table(board, f"latency-{name}")
+
+
+# --- the Pareto front -------------------------------------------------------------------------------------------------
+
+
+def dominators(points: Sequence[tuple[float, float]]) -> list[int | None]:
+    """Return for each (cost, score) the best-scored point that dominates it; None: it is on the front.
+
+    One dominates another that costs no less and scores no more, unless both are equal. Higher scores are better.
+    """
+    found = []
+    for cost, score in points:
+        ahead = [i for i, (c, s) in enumerate(points) if c <= cost and s >= score and (c, s) != (cost, score)]
+        found.append(max(ahead, key=lambda i: (points[i][1], -points[i][0])) if ahead else None)
+    return found
+
+
+def front(board: Board, cost: str) -> dict[str, Summary | None]:
+    """Return, by label of every row with score and cost, the row that dominates it; None for those on the front."""
+    assert board.primary is not None
+    sign = 1 if higher_is_better(board, board.primary) else -1
+    rows = [row for row in board.rows if _score(board, row) is not None and row.costs[cost].value is not None]
+    points = [(row.costs[cost].value or 0.0, sign * (_score(board, row) or 0.0)) for row in rows]
+    ahead = dominators(points)
+    return {row.label: None if i is None else rows[i] for row, i in zip(rows, ahead, strict=True)}
+
+
+def _figures(board: Board, name: str) -> Iterator[Figure]:
+    assert board.primary is not None
+    for cost, title, show in AXES:
+        behind = front(board, cost)
+        rows = [(row, row.costs[cost].value or 0.0) for row in board.rows if row.label in behind]
+        points = [
+            Point(
+                label=row.label,
+                cost=value,
+                cost_text=show(value),
+                score=row.scores[board.primary, ALL],
+                front=behind[row.label] is None,
+            )
+            for row, value in rows
+            if value > 0
+        ]
+        if not points:
+            continue
+        free = [(row.label, row.scores[board.primary, ALL]) for row, value in rows if value <= 0]
+        left = ", ".join(row.label for row in board.rows if row.label not in behind)
+        yield Figure(
+            name=f"{cost.replace('_', '-')}-{name}",
+            title=f"{board.primary} against {title}",
+            spec=front_chart(points, free, board.primary, title, colours(board.rows)),
+            caption=CAPTION + (f" Not drawn, for want of a score or a cost: {left}." if left else ""),
+        )
+
+
+def front_table(board: Board, name: str) -> Table:
+    """Return score and costs of every row, and by which row it is dominated, if by any."""
+    assert board.primary is not None
+    fronts = {cost: front(board, cost) for cost, _, _ in AXES}
+    header = [Entry(text="row"), Entry(text=board.primary, note="mean ± 95 % interval")]
+    for cost, title, _ in AXES:
+        named = [label for label, ahead in fronts[cost].items() if ahead is None]
+        header.append(Entry(text=title, note=f"front: {', '.join(named) or 'none'}"))
+    rows = tuple(
+        (
+            Entry(text=row.label, link=board_path(board)),
+            interval_entry(row.scores[board.primary, ALL]),
+            *(_place(row, cost, show, fronts[cost]) for cost, _, show in AXES),
+        )
+        for row in board.rows
+    )
+    return Table(name=name, title=f"Pareto fronts: {board_title(board)}", header=tuple(header), rows=rows)
+
+
+def _place(row: Summary, cost: str, show: Callable[[float], str], ahead: dict[str, Summary | None]) -> Entry:
+    value = row.costs[cost]
+    if row.label not in ahead:
+        return cost_entry(Quantity(value=value.value, note=value.note or "no score"), show)
+    dominator = ahead[row.label]
+    where = "on the front" if dominator is None else f"behind {dominator.label}"
+    note = "; ".join(part for part in (where, value.note) if part)
+    parts = {"on the front": "yes" if dominator is None else "no"}
+    return Entry(text=show(value.value or 0.0), value=value.value, note=note, parts=parts)
+
+
+# --- equal budgets ----------------------------------------------------------------------------------------------------
+
+
+def budget_of(row: Summary, budget: float) -> str:
+    """Return how a row comes to a budget: "solved for it", "matched", or empty if it does not."""
+    percent = row.costs["stored_percent"].value
+    if percent is None or abs(percent / 100 - budget) > TOLERANCE * budget * (1 + 1e-9):
+        return ""
+    solved = row.cell.budget is not None and math.isclose(row.cell.budget, budget, rel_tol=1e-9)
+    return "solved for it" if solved else "matched"
+
+
+def budgets_table(board: Board, name: str) -> Table | None:
+    """Return the score of each row at the budget that it meets; None if no row meets one."""
+    assert board.primary is not None
+    rows = []
+    for row in board.rows:
+        how = [budget_of(row, budget) for budget in BUDGETS]
+        if any(how):
+            stored = row.costs["stored_percent"]
+            exact = Entry(text=f"{number_text(stored.value or 0.0)} %", value=stored.value, note=stored.note)
+            fields = [_at_budget(board, row, text) for text in how]
+            rows.append((Entry(text=row.label), exact, *fields))
+    if not rows:
+        return None
+    header = (
+        Entry(text="row"),
+        Entry(text="stored, % of total"),
+        *(Entry(text=f"{100 * budget:g} %", note=board.primary) for budget in BUDGETS),
+    )
+    return Table(name=name, title=f"At equal budgets: {board_title(board)}", header=header, rows=tuple(rows))
+
+
+def _at_budget(board: Board, row: Summary, how: str) -> Entry:
+    if not how:
+        return Entry(text="")
+    assert board.primary is not None
+    found = interval_entry(row.scores[board.primary, ALL])
+    note = "; ".join(part for part in (how, found.note) if part)
+    return Entry(text=found.text, value=found.value, note=note, parts={"how": how, **found.parts})
+
+
+# --- storage for N tasks ----------------------------------------------------------------------------------------------
+
+
+def storage_bytes(row: Summary, tasks: int) -> float | None:
+    """Return the bytes that N tuned tasks take: one backbone and N deltas, or N copies of a whole model."""
+    stored, total, each = (row.costs[name].value for name in ("stored_parameters", "total_parameters", "stored_bytes"))
+    precisions = {run.trial.precision for run in row.counted}
+    if stored is None or total is None or each is None or len(precisions) != 1:
+        return None
+    if row.cell.method != UNTUNED and stored > 0 and each == 0:
+        return None  # no delta was kept, so its size is not known
+    backbone = 0.0 if stored >= total else total * BYTES.get(precisions.pop(), 4)
+    return backbone + tasks * each
+
+
+def storage_table(board: Board, name: str) -> Table:
+    """Return the storage of every row for 1, 10, 100 and 1000 tasks."""
+    rows = []
+    for row in board.rows:
+        found = [storage_bytes(row, tasks) for tasks in TASKS]
+        fields = [missing("no size stored") if v is None else Entry(text=bytes_text(v), value=v) for v in found]
+        whole = (row.costs["stored_parameters"].value or 0) >= (row.costs["total_parameters"].value or math.inf)
+        rows.append((Entry(text=row.label, note="a copy a task" if whole else ""), *fields))
+    header = (Entry(text="row"), *(Entry(text=f"{n:,} task{'s' * (n > 1)}") for n in TASKS))
+    return Table(name=name, title=f"Storage: {board_title(board)}", header=header, rows=tuple(rows))
+
+
+# --- latency ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Seconds per output of a row's trials that were alone on one device; or why there are none."""
+
+    seconds: float | None = None
+    device: str = ""
+    decoding: str = ""
+    note: str = ""
+
+
+def latency(runs: Sequence[Run]) -> Latency:
+    """Return the mean decoding time per output of the runs that were measured alone."""
+    kept = [(run, run.cost) for run in runs if run.cost is not None and run.outputs.kept]
+    alone = [(run, cost) for run, cost in kept if cost.pack == 1 and not cost.decode_halvings]
+    if not kept:
+        return Latency(note="not measured: no cost or no output is kept")
+    if not alone:
+        packed = all(cost.pack != 1 for _, cost in kept)
+        return Latency(
+            note=f"not measured: {'trained in packs' if packed else 'no trial decoded alone in whole batches'}"
+        )
+    devices, settings = {c.device for _, c in alone}, {run.trial.decoding.model_dump_json() for run, _ in alone}
+    if len(devices) > 1 or len(settings) > 1:
+        return Latency(note=f"not measured: several {'devices' if len(devices) > 1 else 'decoding settings'}")
+    return Latency(
+        seconds=statistics.fmean(cost.decode_seconds / run.outputs.kept for run, cost in alone),
+        device=devices.pop(),
+        decoding=settings.pop(),
+        note=f"mean of {len(alone)} of {len(runs)} trials" if len(alone) < len(runs) else "",
+    )
+
+
+def bare(board: Board) -> Summary | None:
+    """Return the untuned row that overheads are taken to: without task words, if there is such a one."""
+    rows = [row for row in board.rows if row.cell.method == UNTUNED and row.counted]
+    return min(rows, key=lambda row: bool(row.counted[0].trial.words), default=None)
+
+
+def latency_table(board: Board, name: str) -> Table:
+    """Return seconds per output of every row and how many times the untuned backbone's that is."""
+    base = bare(board)
+    measured = latency(base.counted) if base else None
+    rows = []
+    for row in board.rows:
+        own = latency(row.counted)
+        per = (
+            missing(own.note)
+            if own.seconds is None
+            else Entry(
+                text=seconds_text(own.seconds),
+                value=own.seconds,
+                note="; ".join(t for t in (own.device, own.note) if t),
+            )
+        )
+        rows.append((Entry(text=row.label), per, _overhead(row, base, own, measured)))
+    than = base.label if base else "the bare backbone"
+    header = (*entries("row", "decoding per output"), Entry(text=f"times {than}", note="1 is no overhead"))
+    return Table(name=name, title=f"Latency: {board_title(board)}", header=header, rows=tuple(rows))
+
+
+def _overhead(row: Summary, base: Summary | None, own: Latency, other: Latency | None) -> Entry:
+    if base is None or other is None:
+        return missing("not measured: no untuned row here")
+    if row is base:
+        return missing("the bare backbone")
+    for label, one in ((row.label, own), (base.label, other)):
+        if one.seconds is None:
+            return missing(f"{label}: {one.note}")
+    if own.device != other.device:
+        return missing(f"not measured: {own.device} here, {other.device} for {base.label}")
+    if own.decoding != other.decoding:
+        return missing(f"not measured: decoded with other settings than {base.label}")
+    if not other.seconds or own.seconds is None:
+        return missing(f"not measured: {base.label} took no time")
+    ratio = own.seconds / other.seconds
+    return Entry(text=f"{number_text(ratio)} ×", value=ratio)

@@ -1,0 +1,303 @@
+"""index.html: every row of every board in one table, and what is not in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from featherbench.harness.records import Cell
+from featherbench.reports.aggregate import ALL, Board, Summary, latency, without_final
+from featherbench.reports.blocks import Block, Entry, Folded, Heading, Page, Table, Text, entries
+from featherbench.reports.comparisons import Difference, Headline
+from featherbench.reports.interval import Estimate
+from featherbench.reports.read import Contents, Run
+from featherbench.reports.report import Report
+from featherbench.reports.search import Search
+from featherbench.reports.statistics import Interval, claim
+from featherbench.reports.strip import strip
+from featherbench.reports.tables import (
+    COST_COLUMNS,
+    board_path,
+    board_title,
+    cost_entry,
+    count_entry,
+    estimate_entry,
+    rank_entry,
+    share_entry,
+    size_text,
+    test_set_entry,
+    trial_entry,
+)
+from featherbench.reports.text import MISSING, number_text, score_text, seconds_text
+
+HOW_TO_READ = (
+    "A board holds the rows of one backbone, task, evaluated subset and size of the training data: only rows of one "
+    "board can be compared. Every number comes from trials of the final phase, scored on the evaluated subset. The "
+    "score is the primary one of the task; the page of the board has the others.",
+    "“Mean ± half width” is the mean over independent units with its 95 % t interval. The unit is the seed, or the "
+    "draw where the training pairs are drawn anew; trials on one draw are averaged first. The interval is for new "
+    "inputs: it counts how far other seeds and other inputs of this kind could move the mean. Beside it stands the one "
+    "for this test set: other seeds, the same items, as papers print it. A score that is no sum over items has the "
+    "latter only, and says so. Below 3 units there is no interval, below 5 it is marked.",
+    "“Rank” is an interval, too: from 1 + the number of rows that are significantly better to the number of rows minus "
+    "those that are significantly worse, over all pairs of the board at 5 % together (Holm). Rows that share a rank "
+    "are not told apart; that does not show that they are equal. A row without a rank says why: too few seeds, or it "
+    "was not treated as most rows were.",
+    "Every dot is one trial and leads to its page; all dots of a board share one scale. A hollow dot is a trial that "
+    "diverged: it counts, with its best weights. A failed trial has no score: it enters no mean and is listed with "
+    "its cause under “Failed, diverged and unfinished trials”. The bar is the interval, without an end mark where it "
+    "goes on beyond the strip; the tall line is the mean.",
+    "A p stands only beside the comparisons that the plan named before its final phase (“Headline comparisons”).",
+    "Trained parameters are what the optimiser moves, stored ones what is kept after tuning, total ones those of the "
+    "tuned model. Costs are means over the same trials as the scores; spend is the sum over all trials of the row, "
+    "its search included. Times depend on the machine and on what else ran on it. 1 MB is 10⁶ bytes.",
+    "“–” is a missing value; the reason stands beside it.",
+)
+
+
+def page(report: Report) -> Page:
+    """Return the first page."""
+    rows = [(board, row) for board in report.boards for row in board.rows]
+    plans = ", ".join(dict.fromkeys(plan.name for plan in report.contents.plans)) or "no plan recorded"
+    blocks: list[Block] = [Folded(title="How to read this page", blocks=tuple(Text(text=t) for t in HOW_TO_READ))]
+    if rows:
+        blocks += [leaderboard(report, rows)]
+        for number, one in enumerate(report.headlines, start=1):
+            blocks += headline_blocks(one, number)
+        blocks += [Heading(level=2, text="Boards"), boards_table(report.boards)]
+    else:
+        nothing = "No trial of a final phase is planned yet: there is no result to show."
+        blocks.append(Text(text=nothing, caution=True))
+    if unplaced := unplaced_table(without_final(report.contents), report.searches):
+        blocks += [Heading(level=2, text=unplaced.title, anchor="unplaced"), unplaced]
+    if troubles := troubles_table(report.contents):
+        blocks += [Heading(level=2, text=troubles.title, anchor="troubles"), troubles]
+    lead = f"What each method scored, how surely, and what it cost. Plans: {plans}."
+    return Page(path="index.html", title="Leaderboard", lead=lead, blocks=tuple(blocks))
+
+
+def leaderboard(report: Report, rows: Sequence[tuple[Board, Summary]]) -> Table:
+    """Return one line per row of every board."""
+    spend = spend_by_cell(report.contents)
+    header = (
+        *entries("row", "task", "backbone", "size", "budget"),
+        Entry(text="score", note="mean ± 95 % interval for new inputs"),
+        Entry(text="this test set", note="± 95 % over seeds or draws"),
+        Entry(text="rank", note="95 % interval, within the board"),
+        Entry(text="every trial", note="on the scale of its board"),
+        *entries("trials", "failed", "diverged", "outputs truncated", "outputs empty"),
+        *entries(*(title for _, title, _ in COST_COLUMNS)),
+        Entry(text="decoding time", note="× the bare backbone's"),
+        Entry(text="spend", note="all trials, search included"),
+    )
+    return Table(
+        name="leaderboard",
+        title="Leaderboard",
+        header=header,
+        rows=tuple(_row(board, row, spend) for board, row in rows),
+        facets=tuple(_facets(board, row) for board, row in rows),
+    )
+
+
+def _row(board: Board, row: Summary, spend: Mapping[str, tuple[int, float]]) -> tuple[Entry, ...]:
+    key, metric = board.key, board.primary
+    drawn = strip(board, row, metric, ALL) if metric else None
+    score = Entry(text=MISSING, note="no trial with scores")
+    if metric:
+        value = estimate_entry(row.scores[metric, ALL])
+        score = Entry(
+            text=value.text,
+            value=value.value,
+            note="; ".join(part for part in (metric, value.note) if part),
+            parts={"metric": metric, **value.parts},
+        )
+    return (
+        Entry(text=row.label, note="; ".join(row.notes), link=board_path(board)),
+        Entry(text=f"{key.task}.{key.evaluated}"),
+        Entry(text=key.backbone),
+        Entry(text=_size(board), value=key.size, note=_unit(board)),
+        Entry(text=_budget(row.cell), value=row.cell.budget),
+        score,
+        test_set_entry(row.scores[metric, ALL]) if metric else Entry(text=MISSING),
+        rank_entry(row),
+        Entry(text="" if drawn else MISSING, strip=drawn),
+        *count_fields(row),
+        *(cost_entry(row.costs[name], show) for name, _, show in COST_COLUMNS),
+        cost_entry(latency(board, row), lambda value: f"{number_text(value)} ×"),
+        _spend(row, spend),
+    )
+
+
+def spend_by_cell(contents: Contents) -> dict[str, tuple[int, float]]:
+    """Return {cell: (trials, seconds on their workers)} over search and final phase, each trial once."""
+    found: dict[str, dict[str, float]] = {}
+    for run in contents.runs:
+        if run.cost is not None:
+            found.setdefault(run.cell.id, {})[run.trial_id] = run.cost.seconds
+    return {cell: (len(trials), sum(trials.values())) for cell, trials in found.items()}
+
+
+def _spend(row: Summary, spend: Mapping[str, tuple[int, float]]) -> Entry:
+    if row.cell.id not in spend:
+        return Entry(text=MISSING, note="no cost stored")
+    trials, seconds = spend[row.cell.id]
+    return Entry(text=seconds_text(seconds), value=seconds, note=f"{trials} trials")
+
+
+def headline_blocks(headline: Headline, number: int) -> list[Block]:
+    """Return the comparisons that a plan named before its final phase."""
+    spec = headline.spec
+    sizes = "the mean over its sizes within each draw" if spec.size is None else f"size {spec.size}"
+    subset = {"all": "all items", "gap": "unseen minus seen items"}.get(spec.subset, f"{spec.subset} items")
+    told = (
+        f"Plan {headline.name} ({headline.plan}) named these before its final phase: {headline.task}, {subset}, {sizes}, "
+        f"against {spec.reference}; p by Holm over {len(spec.rows)}; smallest effect of interest {spec.smallest_effect:g}."
+    )
+    header = entries(
+        "ours − theirs", "difference", "this test set", "units", "p", "sign-flip p", "answer", "detectable"
+    )
+    table = Table(
+        name=f"headline-{number}",
+        title=f"Headline comparisons of {headline.name}, {headline.plan}",
+        header=header,
+        rows=tuple(_difference(one) for one in headline.differences),
+    )
+    lines = [Text(text=f"Not there yet: {text}.") for text in headline.missing]
+    return [Heading(level=2, text="Headline comparisons"), Text(text=told), table, *lines]
+
+
+def _difference(one: Difference) -> tuple[Entry, ...]:
+    name = Entry(text=f"{one.ours} − {one.theirs}", note=one.note)
+    shown = Estimate(units=len(one.units), mean=one.estimate, half_width=None)
+    if one.found is None or one.adjusted_p is None or one.smallest_effect is None:
+        unknown = entries(MISSING, str(len(one.units)), MISSING, MISSING, "not resolved", MISSING)
+        return (name, estimate_entry(shown), *unknown)
+    best, over_units = one.found.primary, one.found.test_set
+    new_inputs = replace(
+        shown, half_width=float(best.high - best.low) / 2, test_set=float(over_units.high - over_units.low) / 2
+    )
+    sign = 1 if one.higher_is_better else -1
+    answer = claim(_turned(best, sign), one.smallest_effect, adjusted_p=one.adjusted_p).answer
+    flip = Entry(text=MISSING, note="below 8 blocks") if one.sign_flip is None else _p(one.sign_flip)
+    least = one.detectable
+    return (
+        name,
+        estimate_entry(new_inputs),
+        test_set_entry(new_inputs),
+        count_entry(len(one.units), f"{one.unit}s"),
+        _p(one.adjusted_p),
+        flip,
+        Entry(text=_answer(answer, one.ours, one.theirs)),
+        Entry(text=MISSING) if least is None else Entry(text=score_text(least), value=least),
+    )
+
+
+def _turned(interval: Interval, sign: int) -> Interval:
+    """Return the interval of theirs - ours where lower scores are better."""
+    if sign > 0:
+        return interval
+    return replace(interval, estimate=-interval.estimate, low=-interval.high, high=-interval.low)
+
+
+def _answer(answer: str, ours: str, theirs: str) -> str:
+    said = {"supported": f"{ours} is better", "contradicted": f"{theirs} is better"}
+    return said.get(answer, answer)
+
+
+def _p(value: float) -> Entry:
+    return Entry(text="< .001" if value < 0.001 else f"{value:.3f}".lstrip("0") or "0", value=value)
+
+
+def count_fields(row: Summary) -> tuple[Entry, ...]:
+    """Return trials, failed, diverged, truncated and empty outputs."""
+    counts, kept = row.counts, sum(run.outputs.kept for run in row.counted)
+    return (
+        count_entry(counts.counted, f"of {counts.places} places" if counts.places != counts.counted else ""),
+        count_entry(counts.failed),
+        count_entry(counts.diverged),
+        share_entry(sum(run.outputs.truncated for run in row.counted), kept),
+        share_entry(sum(run.outputs.empty for run in row.counted), kept),
+    )
+
+
+def _size(board: Board) -> str:
+    return "whole" if board.key.size is None else f"{board.key.size:,}"
+
+
+def _unit(board: Board) -> str:
+    return "" if board.key.size is None else f"{board.key.size_unit}s"
+
+
+def _budget(cell: Cell) -> str:
+    return MISSING if cell.budget is None else f"{100 * cell.budget:g} %"
+
+
+def _facets(board: Board, row: Summary) -> dict[str, str]:
+    key = board.key
+    return {
+        "task": key.task,
+        "backbone": key.backbone,
+        "size": size_text(key.size, key.size_unit),
+        "budget": "none" if row.cell.budget is None else f"{100 * row.cell.budget:g} %",
+        "evaluated": key.evaluated,
+        "method": row.cell.method,
+    }
+
+
+def boards_table(boards: Sequence[Board]) -> Table:
+    """Return one line per board with what makes its rows less comparable."""
+    rows = tuple(
+        (
+            Entry(text=board_title(board), link=board_path(board)),
+            Entry(text=board.primary or MISSING),
+            count_entry(len(board.rows)),
+            count_entry(sum(row.counts.counted for row in board.rows)),
+            count_entry(sum(row.counts.failed for row in board.rows)),
+            Entry(text="\n".join(f"{text}." for text in board.warnings) or "none", long=True),
+        )
+        for board in boards
+    )
+    header = entries("board", "primary score", "rows", "trials", "failed", "cautions")
+    return Table(name="boards", title="Boards", header=header, rows=rows)
+
+
+def unplaced_table(cells: Sequence[Cell], searched: Sequence[Search]) -> Table | None:
+    """Return the cells without a final trial; None if there is none."""
+    if not cells:
+        return None
+    tried = {search.cell.id: len(search.tried) for search in searched}
+    rows = tuple(entries(c.label, c.method, f"{tried.get(c.id, 0)} configurations tried") for c in cells)
+    header = entries("cell", "method", "search")
+    return Table(name="without-final", title="Cells without a final trial", header=header, rows=rows)
+
+
+def troubles_table(contents: Contents) -> Table | None:
+    """Return every trial that failed, diverged or has not finished, with its cause; None if all went well."""
+    runs = [run for run in contents.runs if run.status != "ok" and run.repeats is None]
+    if not runs:
+        return None
+    header = entries("cell", "phase", "trial", "status", "enters the means", "cause")
+    return Table(
+        name="troubles",
+        title="Failed, diverged and unfinished trials",
+        header=header,
+        rows=tuple(_trouble(run) for run in runs),
+        facets=tuple({"status": _status(run), "phase": run.phase} for run in runs),
+    )
+
+
+def _status(run: Run) -> str:
+    return run.status or "not finished"
+
+
+def _trouble(run: Run) -> tuple[Entry, ...]:
+    means = {"diverged": "yes, with its best weights", "failed": "no: it has no scores", None: "no: not finished"}
+    cause = (run.cause or ("no cause recorded" if run.status else MISSING)).strip()
+    return (
+        Entry(text=run.cell.label),
+        Entry(text=run.phase),
+        trial_entry(run),
+        Entry(text=_status(run)),
+        Entry(text=means[run.status]),
+        Entry(text=cause, long=True),
+    )

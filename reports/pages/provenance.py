@@ -1,0 +1,75 @@
+"""provenance.html: plans, versions, scorers, data, machines, and how often each split was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from featherbench.reports.blocks import Block, Code, Entry, Folded, Heading, Page, Table, entries
+from featherbench.reports.citing import citation, methods_paragraph
+from featherbench.reports.provenance import Origin
+from featherbench.reports.report import Report
+from featherbench.reports.tables import trial_path
+
+LOOKS = "How often each evaluated split was looked at"
+
+
+def page(report: Report) -> Page:
+    """Return the page."""
+    blocks: list[Block] = [
+        Heading(level=2, text="To copy"),
+        Code(title="Methods paragraph", text=methods_paragraph(report)),
+        Code(title="Citation", text=citation()),
+        Heading(level=2, text="Plans"),
+    ]
+    for plan in report.contents.plans:
+        title = f"Plan {plan.name} ({plan.id}), recorded {plan.created}"
+        blocks.append(Folded(title=title, blocks=(Code(text=plan.text),)))
+    for table in provenance_tables(report.origin):
+        blocks += [Heading(level=2, text=table.title), table]
+    lead = "Where every number comes from. The same as data: provenance.json."
+    return Page(path="provenance.html", title="Provenance", lead=lead, blocks=tuple(blocks))
+
+
+def provenance_tables(origin: Origin) -> list[Table]:
+    """Return the origin of the numbers; the plans' texts are shown apart."""
+    shared = ("protocol", "backbones", "tasks", "methods", "precision", "decoding", "settings")
+    versions = [(key, row) for key in shared for row in origin[key]]
+    machines = [(key, row) for key, rows in origin["machines"].items() for row in rows]
+    index_lists = ("name", "task", "split", "size", "sha256", "trials", "list_in_store")
+    attempts = ("trial", "number", "started", "outcome")
+    tables = [
+        _listing("looks", LOOKS, ("split", "task", "reason", "looks", "trials"), origin["looks"]),
+        _grouped("versions", "Versions and settings", versions),
+        _listing(
+            "scorers", "Scorers", ("metric", "subset", "task", "evaluated", "signature", "trials"), origin["scorers"]
+        ),
+        _listing("index-lists", "Index lists", index_lists, origin["index_lists"]),
+        _grouped("machines", "Machines and packages", machines),
+        _listing("lost-attempts", "Attempts without a result", attempts, origin["lost_attempts"]),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def _listing(name: str, title: str, names: Sequence[str], rows: Sequence[dict[str, object]]) -> Table:
+    body = tuple(tuple(_value_entry(row[key], key) for key in names) for row in rows)
+    return Table(name=name, title=title, header=entries(*(key.replace("_", " ") for key in names)), rows=body)
+
+
+def _grouped(name: str, title: str, rows: Sequence[tuple[str, dict[str, object]]]) -> Table:
+    body = tuple(
+        (Entry(text=key), _value_entry(row["value"], ""), _value_entry(row["trials"], "trials")) for key, row in rows
+    )
+    return Table(name=name, title=title, header=entries("key", "value", "trials"), rows=body)
+
+
+def _value_entry(value: object, key: str) -> Entry:
+    if value is None:
+        return Entry(text="all")
+    if isinstance(value, bool):
+        return Entry(text="yes" if value else "no")
+    if isinstance(value, int | float):
+        return Entry(text=str(value), value=value)
+    if isinstance(value, dict):
+        return Entry(text=", ".join(f"{name} {inner}" for name, inner in value.items()), long=True)
+    text = str(value)
+    return Entry(text=text, long=len(text) > 40, link=trial_path(text) if key == "trial" else "")

@@ -1,0 +1,91 @@
+"""Store -> what only the pages of trials show, for many trials at once: curves, a few outputs, attempts."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from featherbench.harness import tables
+from featherbench.harness.store import Store
+from featherbench.reports.lines import Points
+
+OUTPUTS = 4
+"""Outputs shown of a trial: of its first items"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One try of a trial."""
+
+    number: int
+    started: str
+    outcome: str | None
+    """None: running, or its driver is gone"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detail:
+    """What the store holds of one trial beside its run."""
+
+    curves: Mapping[str, Points] = field(default_factory=dict)
+    """By name; finite values only"""
+    not_finite: int = 0
+    """Values of the curves that are not"""
+    outputs: tuple[tuple[int, str, bool], ...] = ()
+    """(item, text, truncated) of the first items"""
+    attempts: tuple[Attempt, ...] = ()
+
+
+def details(store: Store, trials: Sequence[str]) -> dict[str, Detail]:
+    """Return {trial: its detail} in three queries."""
+    curves, not_finite = _curves(store, trials)
+    outputs, attempts = _outputs(store, trials), _attempts(store, trials)
+    return {
+        trial: Detail(
+            curves=curves[trial],
+            not_finite=not_finite[trial],
+            outputs=tuple(outputs[trial]),
+            attempts=tuple(attempts[trial]),
+        )
+        for trial in trials
+    }
+
+
+def _curves(
+    store: Store, trials: Sequence[str]
+) -> tuple[dict[str, dict[str, list[tuple[int, float]]]], dict[str, int]]:
+    found: dict[str, dict[str, list[tuple[int, float]]]] = defaultdict(lambda: defaultdict(list))
+    not_finite: dict[str, int] = defaultdict(int)
+    kept = tables.curves.c
+    columns = sa.select(kept.trial, kept.name, kept.step, kept.value).where(kept.trial.in_(list(trials)))
+    for trial, name, step, value in store.tuples(columns.order_by(kept.trial, kept.name, kept.step)):
+        if value is not None and math.isfinite(value):
+            found[trial][name].append((step, value))
+        else:
+            not_finite[trial] += 1
+    return found, not_finite
+
+
+def _outputs(store: Store, trials: Sequence[str]) -> dict[str, list[tuple[int, str, bool]]]:
+    kept = tables.predictions.c
+    rank = sa.func.row_number().over(partition_by=kept.trial, order_by=kept.item).label("rank")
+    ranked = sa.select(kept.trial, kept.item, rank).where(kept.trial.in_(list(trials))).subquery()
+    same = (kept.trial == ranked.c.trial) & (kept.item == ranked.c.item)
+    first = sa.select(tables.predictions).join(ranked, same).where(ranked.c.rank <= OUTPUTS)
+    found: dict[str, list[tuple[int, str, bool]]] = defaultdict(list)
+    for row in store.rows(first.order_by(kept.trial, kept.item)):
+        found[row["trial"]].append((row["item"], row["text"], bool(row["truncated"])))
+    return found
+
+
+def _attempts(store: Store, trials: Sequence[str]) -> dict[str, list[Attempt]]:
+    columns = tables.attempts.c
+    wanted = sa.select(tables.attempts).where(columns.trial.in_(list(trials))).order_by(columns.trial, columns.number)
+    found: dict[str, list[Attempt]] = defaultdict(list)
+    for row in store.rows(wanted):
+        found[row["trial"]].append(Attempt(number=row["number"], started=row["started"], outcome=row["outcome"]))
+    return found

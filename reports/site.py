@@ -1,0 +1,120 @@
+"""Store -> the static site: pages, their tables and figures as files, and everything as data. It loads no network.
+
+A new page is one file in pages/ and its name in PAGES.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
+
+from featherbench.harness.store import Store
+from featherbench.reports import figures, sheets
+from featherbench.reports.aggregate import without_final
+from featherbench.reports.blocks import Figure, Page, Table
+from featherbench.reports.html import Link, html, write_shared
+from featherbench.reports.leaderboard_json import leaderboard_json
+from featherbench.reports.markdown import markdown_report
+from featherbench.reports.pages import (
+    ablations,
+    against_paper,
+    board,
+    efficiency,
+    extrapolation,
+    fairness,
+    leaderboard,
+    low_data,
+    provenance,
+    search,
+    trial,
+)
+from featherbench.reports.report import Report, collect
+
+TITLE = "featherbench report"
+PAGES: tuple[Callable[[Report], Page | None], ...] = (
+    leaderboard.page,
+    extrapolation.page,
+    efficiency.page,
+    low_data.page,
+    ablations.page,
+    against_paper.page,
+    search.page,
+    fairness.page,
+    provenance.page,
+)
+"""Pages of the menu, in its order; one that has nothing to show returns None"""
+FOLDERS = ("boards", "trials", "tables", "figures")
+
+
+def write_report(store: Store, out: Path) -> list[Path]:
+    """Write the site of everything in the store into the folder `out`; return the files written, index.html first.
+
+    Files of an earlier report in its folders are removed. The same store gives the same bytes.
+    Raises: ValueError if the store holds no finished trial.
+    """
+    return write_site(collect(store), out)
+
+
+def write_site(report: Report, out: Path) -> list[Path]:
+    """Write the site of what was read."""
+    for folder in FOLDERS:
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    listed = [page for make in PAGES if (page := make(report))]
+    of_boards = list(board.pages(report))
+    menu = [Link(path=page.path, title=page.title) for page in listed]
+    written: list[Path] = []
+    names: set[str] = set()
+    charts = False
+    for page in chain(listed, of_boards, trial.pages(report)):
+        _write(out / page.path, html(page, menu))
+        written.append(out / page.path)
+        for block in page.all_blocks():
+            if isinstance(block, Table | Figure) and block.name:
+                assert block.name not in names, f"two tables or figures are named {block.name}"
+                names.add(block.name)
+                written += write_beside(block, out)
+            charts = charts or isinstance(block, Figure)
+    written += write_shared(out, charts)
+    written += _write_data(report, [*listed, *of_boards], out)
+    _remove_old(out, set(written))
+    return written
+
+
+def write_beside(block: Table | Figure, out: Path) -> list[Path]:
+    """Write a table or figure as files of its own."""
+    if isinstance(block, Table):
+        sheets.write_table(block, out / "tables")
+        return [out / "tables" / f"{block.name}.{ending}" for ending in sheets.ENDINGS]
+    if not block.files:
+        return []
+    figures.write_figure(block, out / "figures")
+    return [out / "figures" / f"{block.name}.{ending}" for ending in ("svg", "png")]
+
+
+def _write_data(report: Report, pages: list[Page], out: Path) -> list[Path]:
+    texts = {
+        "report.md": markdown_report(TITLE, pages),
+        "leaderboard.json": leaderboard_json(report),
+        "cells.csv": sheets.cells_csv(report.boards, without_final(report.contents)),
+        "trials.csv": sheets.trials_csv(report.contents),
+        "provenance.json": json.dumps(report.origin, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+    }
+    for name, text in texts.items():
+        _write(out / name, text)
+    return [out / name for name in texts]
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+def _remove_old(out: Path, written: set[Path]) -> None:
+    """Remove what an earlier report left in the site's folders: pages of trials that the store no longer holds."""
+    ours = re.compile(r"[a-z0-9-]+\.(html|csv|md|tex|parquet|svg|png)")
+    for folder in FOLDERS:
+        for path in (out / folder).iterdir():
+            if path not in written and ours.fullmatch(path.name):
+                path.unlink()
