@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
 from featherbench.harness.records import Trial
-from featherbench.reports.aggregate import UNTUNED
 from featherbench.reports.read import Run, claim_looks
 from featherbench.reports.report import Report
 from featherbench.reports.statistics import LOOK_ALPHA, LOOKS
@@ -74,7 +73,7 @@ def _search(report: Report) -> str:
 
 
 def _final(places: Sequence[Run]) -> str:
-    final = [run for run in places if run.phase == "final" and run.counts and run.trial.method != UNTUNED]
+    final = [run for run in places if run.phase == "final" and run.counts and run.trial.steps]
     if not final:
         return "No trial of the final phase is finished."
     whole, drawn = ([run for run in final if (run.trial.train.draw is not None) == low] for low in (False, True))
