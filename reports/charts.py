@@ -212,6 +212,7 @@ def _colour(labels: Sequence[str], colour: Mapping[str, str]) -> alt.Color:
 
 
 def _finished(layers: Sequence[alt.Chart], height: int) -> Spec:
-    spec: Spec = alt.LayerChart(layer=list(layers)).properties(width=WIDTH, height=height).to_dict()
+    # unvalidated: that takes most of the time; the tests validate
+    spec: Spec = alt.LayerChart(layer=list(layers)).properties(width=WIDTH, height=height).to_dict(validate=False)
     spec.pop("$schema", None)
     return spec | {"config": {"legend": {"columns": 4}}}

@@ -2,6 +2,7 @@
 
 import random
 
+import altair as alt
 import pytest
 import site_store as invented
 
@@ -206,8 +207,10 @@ def test_latency_that_was_not_measured_says_why(page, tmp_path):
     assert lonely[2].note == "not measured: no untuned row here"
 
 
-def test_the_page_can_be_written(page):
+def test_the_page_can_be_written_and_its_figures_are_valid(page):
     assert "Storage for many tasks" in html(page, [])
+    for figure in (block for block in page.all_blocks() if isinstance(block, Figure)):
+        alt.LayerChart.from_dict(figure.spec, validate=True)
 
 
 def test_without_a_cost_there_is_no_page(tmp_path):

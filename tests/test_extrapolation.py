@@ -4,6 +4,7 @@ import statistics
 from dataclasses import replace
 from functools import cache
 
+import altair as alt
 import pytest
 import site_store as invented
 
@@ -198,5 +199,7 @@ def test_without_seen_items_there_is_no_page(tmp_path):
     assert extrapolation.page(collect(store)) is None
 
 
-def test_the_page_can_be_written(page):
+def test_the_page_can_be_written_and_its_figures_are_valid(page):
     assert "By category" in html(page, [])
+    for figure in (block for block in page.all_blocks() if isinstance(block, Figure)):
+        alt.LayerChart.from_dict(figure.spec, validate=True)
