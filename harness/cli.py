@@ -9,17 +9,28 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from featherbench.harness.commands import outputs, setup, stores, sweeps
-from featherbench.harness.commands.terminal import ENVIRONMENT, FAILED, INTERRUPTED, STOPPED, USAGE, show_traceback
+from featherbench.harness.commands import answers, outputs, setup, stores, sweeps, try_out
+from featherbench.harness.commands.terminal import (
+    ENVIRONMENT,
+    FAILED,
+    INTERRUPTED,
+    STOPPED,
+    USAGE,
+    VERBOSE,
+    show_traceback,
+    silence_warnings,
+)
 
 __all__ = ["ENVIRONMENT", "FAILED", "INTERRUPTED", "STOPPED", "USAGE", "app", "main"]
 
 # libraries read these when they are imported
 os.environ.setdefault("TQDM_DISABLE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 # heavy imports (torch, transformers, ray) stand inside the commands: --help must answer at once
@@ -33,7 +44,18 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+class VerboseAnywhere(TyperGroup):
+    """Takes -v before and behind the command's name: people add it at the end of a line that they say again."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Move -v to the front; what follows a lone -- is text."""
+        end = args.index("--") if "--" in args else len(args)
+        verbose = [word for word in args[:end] if word in ("-v", "--verbose")]
+        return super().parse_args(ctx, verbose + [word for word in args[:end] if word not in verbose] + args[end:])
+
+
 app = typer.Typer(
+    cls=VerboseAnywhere,
     help="Which lightweight tuning method should I use, for this model, task, amount of data and parameter budget?\n\n"
     "Start with:  featherbench run quickstart   then open runs/quickstart/report/index.html",
     no_args_is_help=True,
@@ -47,8 +69,14 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, help="Print the version", callback=_print_version)
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show what libraries warn of and what workers print, too")
+    ] = False,
 ) -> None:
-    pass
+    if verbose:
+        os.environ[VERBOSE] = "1"
+    if VERBOSE not in os.environ:
+        silence_warnings()
 
 
 COMMANDS = (
@@ -56,6 +84,7 @@ COMMANDS = (
     setup.info,
     setup.doctor,
     setup.prepare,
+    try_out.try_,
     sweeps.plan,
     sweeps.run,
     sweeps.retry,
@@ -67,6 +96,8 @@ COMMANDS = (
     outputs.score,
     outputs.generate,
     stores.report,
+    answers.compare,
+    answers.claim,
     outputs.export,
     outputs.rerun,
     stores.gc,

@@ -48,7 +48,7 @@ def connected(address: str | None) -> Iterator[None]:
     if not address:  # other machines may have other devices
         environment.setdefault("DS_ACCELERATOR", "cpu" if shutil.which("nvidia-smi") is None else "cuda")
     shared: dict[str, Any] = {
-        "log_to_driver": False,
+        "log_to_driver": "FEATHERBENCH_VERBOSE" in os.environ,
         "logging_level": logging.ERROR,
         "runtime_env": {"env_vars": environment},
     }

@@ -242,7 +242,7 @@ def expand(text: str, origin: str = "plan", folder: Path | None = None, scale: s
         for twice in {v for v in values if values.count(v) > 1}:
             raise PlanError(f"{key}: {twice!r} stands there twice; remove one.")
     for backbone in spec.backbones:
-        _check_backbone(backbone)
+        check_backbone(backbone)
     cells = tuple(
         _cell(spec, backbone, task, size, share, row)
         for backbone in spec.backbones
@@ -300,8 +300,11 @@ def _sizes(spec: PlanSpec, task: Task) -> list[tuple[int | None, str]]:
     return found
 
 
-def _check_backbone(name: str) -> None:
-    """A bare word that is no packaged backbone is a typing error, or a hub id without its owner such as gpt2."""
+def check_backbone(name: str) -> None:
+    """Refuse a bare word that is nearly a packaged backbone: a typing error. Others may be hub ids such as gpt2.
+
+    Raises: PlanError.
+    """
     near = nearest(name, BACKBONES)
     if name not in BACKBONES and near and not Path(name).exists():
         raise PlanError(

@@ -24,6 +24,7 @@ class Board:
         self._total, self._done = sweep.total, sweep.total - counts.get("new", 0)
         self._labels = sweep.labels
         self._began, self._ran, self._last_line = time.monotonic(), 0, 0.0
+        self._plain = not self._console.is_terminal or self._console.no_color  # no colours and no moving lines
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -31,7 +32,7 @@ class Board:
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=self._plain,
         )
         self._sweep_bar = self._bars.add_task("trials", total=self._total, completed=self._done, note="")
         self._trial_bars: dict[str, Any] = {}
@@ -64,7 +65,7 @@ class Board:
             if trial not in self._trial_bars:
                 self._trial_bars[trial] = self._bars.add_task(label, total=total, note="")
             self._bars.update(self._trial_bars[trial], description=label, completed=done, total=total)
-        if not self._console.is_terminal and time.monotonic() - self._last_line > LINE_SECONDS:
+        if self._plain and time.monotonic() - self._last_line > LINE_SECONDS:
             self._last_line = time.monotonic()
             now = "; ".join(f"{self._labels.get(t, t)} {stage} {d}/{n}" for t, (stage, d, n) in running.items())
             self._console.print(f"{self._done}/{self._total} trials {self._eta()} {now}", highlight=False, markup=False)

@@ -286,11 +286,11 @@ def _candidate(row: Summary, metric: str) -> Ranking:
         reason = f"{row.counts.failed + row.counts.unfinished} of {row.counts.places} places without a result"
     elif row.scores[metric, ALL].units < LEAST_UNITS:
         reason = f"too few {row.unit}s"
-    return Ranking(runs=row.counted, unit=row.unit, fixed=_fixed(row), reason=reason)
+    return Ranking(runs=row.counted, unit=row.unit, fixed=treatment(row), reason=reason)
 
 
-def _fixed(row: Summary) -> dict[str, str]:
-    """Return what must be equal for rows to be ranked together, by name."""
+def treatment(row: Summary) -> dict[str, str]:
+    """Return what must be equal for rows to be ranked or claimed against each other, by name."""
     signatures = {score.signature for run in row.counted for score in run.scores}
     return {
         "step cap": _shared(row, "trial", "steps"),

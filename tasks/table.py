@@ -33,7 +33,11 @@ def rows(path: Path) -> Iterator[tuple[int, Row]]:
     A CSV field may hold line breaks inside quotes; its row has the number of its last line.
     Raises: ValueError that names file, line number and fault.
     """
-    content = path.read_bytes()
+    yield from rows_of(path, path.read_bytes())
+
+
+def rows_of(path: Path, content: bytes) -> Iterator[tuple[int, Row]]:
+    """Yield what `rows` does, of a file whose (decompressed) content is known."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -116,7 +120,7 @@ def task_of(definition: Definition) -> Task:
     files = {split: (File(**definition["files"][split]),) for split in SPLITS}
 
     def read(paths: Sequence[Path], split: str) -> list[Example]:
-        return grouped(_example(row, definition, f"{paths[0]}, line {number}") for number, row in rows(paths[0]))
+        return grouped(example(row, definition, f"{paths[0]}, line {number}") for number, row in rows(paths[0]))
 
     return Task(
         name=f"{definition['name']}@{digest}",
@@ -135,7 +139,11 @@ def task_of(definition: Definition) -> Task:
     )
 
 
-def _example(row: Row, definition: Definition, where: str) -> Example:
+def example(row: Row, definition: Definition, where: str) -> Example:
+    """Return a row as an example, by the definition's columns `source`, `references` and `tags`.
+
+    Raises: ValueError that says where, and what is missing.
+    """
     column = definition["references"]
     given = value(row, column, where)
     texts = given if isinstance(given, list) else [given]

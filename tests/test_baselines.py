@@ -61,7 +61,7 @@ def test_a_copy_of_the_source_is_scored_and_costs_nothing(
     items = data.references(trial.task, trial.evaluate)
     assert (result.status, result.cause, result.delta, result.curve) == ("ok", None, None, ())
     assert {p.item: p.text for p in result.predictions} == {item: e.source for item, e in items.items()}
-    assert result.scores == tuple(score(trial.task, result.predictions, items))
+    assert result.scores == tuple(score(trial.task, result.predictions, items).values)
     assert next(s.value for s in result.scores if s.metric == "bleu"), "places shares words with its sources"
     cost = result.cost
     assert cost is not None and cost.total_parameters == cells["untuned"].counts.total

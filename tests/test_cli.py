@@ -27,6 +27,7 @@ COMMANDS = [
     "info",
     "doctor",
     "prepare",
+    "try",
     "plan",
     "run",
     "status",
@@ -38,6 +39,8 @@ COMMANDS = [
     "score",
     "generate",
     "report",
+    "compare",
+    "claim",
     "export",
     "rerun",
     "gc",
@@ -125,7 +128,7 @@ def test_the_version_is_told() -> None:
 def test_every_command_explains_itself(command: str) -> None:
     found = call(command, "--help")
     assert found.exit_code == 0 and "Usage" in found.stdout
-    assert command == "test" or "Example" in found.stdout
+    assert "Example" in found.stdout
 
 
 def test_all_commands_are_known_to_this_file() -> None:
@@ -376,7 +379,7 @@ def test_doctor_answers_in_json_and_its_exit_code_says_whether_all_is_well() -> 
     findings = [Finding(**entry) for entry in json.loads(found.stdout)]
     assert {f.what for f in findings} >= {"python", "torch", "accelerator", "memory", "cache", "disk", "data"}
     assert all(f.found for f in findings)
-    assert found.exit_code == (0 if all(f.ok for f in findings) else ENVIRONMENT)
+    assert found.exit_code == (0 if all(f.ok or not f.needed for f in findings) else ENVIRONMENT)
 
 
 def test_doctor_says_how_to_mend(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:

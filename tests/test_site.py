@@ -311,8 +311,8 @@ def test_a_line_stands_where_its_values_are():
     chart = lines.lines("t", [("a", [(0, 1.0), (5, 2.0), (10, 3.0)])], rule=(2.0, "bound"), mark=(10, 3.0, "kept"))
     top, bottom = lines.TOP, lines.HEIGHT - lines.BOTTOM
     left, right = lines.LEFT, lines.WIDTH - lines.RIGHT
-    middle = f"{(left + right) / 2:g},{(top + bottom) / 2:g}"
-    assert chart.lines[0].points == f"{left},{bottom} {middle} {right},{top}"
+    middle = f"{(left + right) / 2},{(top + bottom) / 2}"
+    assert chart.lines[0].points == f"{left:.1f},{bottom:.1f} {middle} {right:.1f},{top:.1f}"
     assert chart.rule.at == (top + bottom) / 2 and chart.mark[:2] == (right, top)
     assert lines.lines("t", [("a", [])]) is None
     assert lines.lines("t", [("a", [(0, 1.0)])], rule=(9.0, "beyond")).rule is None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from featherbench.harness.commands.completion import complete_tasks
 from featherbench.harness.commands.terminal import (
     ENVIRONMENT,
     FAILED,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def inputs(
-    task: Annotated[str, typer.Argument(help="A task's name")],
+    task: Annotated[str, typer.Argument(help="A task's name", autocompletion=complete_tasks)],
     split: Annotated[str, typer.Option(help="train, validation or test")] = "test",
 ) -> None:
     """Print the inputs of a split, one a line, in the order in which `score TASK FILE` expects the outputs.
@@ -44,7 +45,12 @@ def inputs(
 
 def score(
     what: Annotated[
-        str, typer.Argument(metavar="TRIAL|TASK", help="Trial id, or its beginning; `all`; or a task's name with FILE")
+        str,
+        typer.Argument(
+            metavar="TRIAL|TASK",
+            help="Trial id, or its beginning; `all`; or a task's name with FILE",
+            autocompletion=complete_tasks,
+        ),
     ] = "all",
     file: Annotated[
         Path | None, typer.Argument(help="Outputs of any system, one line for each line of `featherbench inputs TASK`")

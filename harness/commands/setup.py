@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from featherbench.harness.commands.completion import complete_names
 from featherbench.harness.commands.terminal import (
     ENVIRONMENT,
     USAGE,
@@ -70,7 +71,10 @@ def list_(
             say(f"  {name:<18} {about}")
 
 
-def info(name: str, as_json: Json = False) -> None:
+def info(
+    name: Annotated[str, typer.Argument(help="A method, task or backbone", autocompletion=complete_names)],
+    as_json: Json = False,
+) -> None:
     """Show what is known about a method, task or backbone.
 
     Example:  featherbench info prefix
@@ -134,7 +138,9 @@ def doctor(
     out: Annotated[Path | None, typer.Option("--out", help="Folder of a run, to see what its parts take")] = None,
     as_json: Json = False,
 ) -> None:
-    """Check this machine: Python, packages, memory, disk, accelerator, cache and data folders.
+    """Check this machine: Python, packages, memory, disk, accelerator, Java, cache and data folders.
+
+    MEND: something needed is missing, exit code 3. note: without it something less can be done.
 
     Example:  featherbench doctor --out runs/quickstart
     """
@@ -145,13 +151,17 @@ def doctor(
         show_json([f.__dict__ for f in findings])
     else:
         for f in findings:
-            say(f"{'ok  ' if f.ok else 'MEND'} {f.what:<16} {f.found}" + ("" if f.ok else f"\n     -> {f.mend}"))
-    if not all(f.ok for f in findings):
+            mark = "ok  " if f.ok else "MEND" if f.needed else "note"
+            say(f"{mark} {f.what:<16} {f.found}" + ("" if f.ok else f"\n     -> {f.mend}"))
+    if not all(f.ok or not f.needed for f in findings):
         raise typer.Exit(ENVIRONMENT)
 
 
 def prepare(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...|PLAN", help="Backbones, tasks or a plan")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...|PLAN", help="Backbones, tasks or a plan", autocompletion=complete_names),
+    ],
     scale: Scale = None,
 ) -> None:
     """Fetch and convert what a backbone, a task or a whole plan needs, so that a run starts at once.
@@ -207,7 +217,9 @@ def cp(
 
 def test(
     kind: Annotated[str, typer.Argument(help="method or task")],
-    name: Annotated[str, typer.Argument(help="Its name; plug-ins count once they are installed")],
+    name: Annotated[
+        str, typer.Argument(help="Its name; plug-ins count once they are installed", autocompletion=complete_names)
+    ],
 ) -> None:
     """Run the contract tests on one method or task, also a plug-in's.
 

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from featherbench.harness.commands.completion import complete_plans
 from featherbench.harness.secrets import without_secrets
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from featherbench.harness.store import Store
 
 
+VERBOSE = "FEATHERBENCH_VERBOSE"
+"""Environment variable that `-v` sets, for this process and its workers"""
+
 FAILED, USAGE, ENVIRONMENT, STOPPED, INTERRUPTED = 1, 2, 3, 4, 130
 
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output")]
@@ -30,7 +35,10 @@ StoreUrl = Annotated[
     str | None, typer.Option("--store", help="Database URL; default: store.sqlite in the run's folder")
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run; default: runs/NAME-OF-PLAN")]
-PlanName = Annotated[str, typer.Argument(metavar="PLAN", help="A plan file, or the name of a packaged plan")]
+PlanName = Annotated[
+    str,
+    typer.Argument(metavar="PLAN", help="A plan file, or the name of a packaged plan", autocompletion=complete_plans),
+]
 Scale = Annotated[
     str | None, typer.Option("--scale", help="One of the plan's scales, such as smoke; default: as it stands")
 ]
@@ -61,7 +69,7 @@ def mended_errors() -> Iterator[None]:
     from featherbench.harness.store import StoreError
     from featherbench.tasks.files import DataError
 
-    usage = ("PlanError", "UnsupportedBackbone", "BudgetError", "OutputError", "ExportError")
+    usage = ("PlanError", "UnsupportedBackbone", "BudgetError", "OutputError", "ExportError", "ClaimError")
     environment = (
         "BackboneError",
         "ClusterError",
@@ -97,16 +105,27 @@ def mended_errors() -> Iterator[None]:
         raise typer.Exit(code) from None
 
 
+def silence_warnings() -> None:
+    """Let libraries say errors only: what they warn of is mostly for their own developers. `-v` shows it."""
+    import warnings
+
+    if not sys.warnoptions:  # else somebody asked Python for them
+        warnings.simplefilter("ignore")
+    for name in ("TRANSFORMERS_VERBOSITY", "HF_HUB_VERBOSITY", "DATASETS_VERBOSITY"):
+        os.environ.setdefault(name, "error")
+
+
 def quiet_libraries() -> None:
-    """Let libraries say errors only."""
+    """Import transformers without its progress bars and, unless `-v` was given, without its warnings."""
     os.environ.setdefault("DS_ACCELERATOR", "cpu" if shutil.which("nvidia-smi") is None else "cuda")
     import logging
 
     import transformers
 
-    transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    if VERBOSE not in os.environ:
+        transformers.logging.set_verbosity_error()
+        logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
 
 
 def expanded_plan(name: str, scale: str | None) -> Plan:

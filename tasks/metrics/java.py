@@ -8,6 +8,9 @@ from pathlib import Path
 
 from featherbench.tasks.base import Unavailable
 
+JAVA_SCORES = ("METEOR", "ROUGE-L of E2E", "CIDEr")
+"""The scores that cannot be had without Java: the METEOR jar, and those that tokenize by the PTB jar"""
+
 
 def java() -> str:
     """Return the path of java.
