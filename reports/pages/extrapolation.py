@@ -165,7 +165,9 @@ def _over_categories(board: Board, metric: str, tag: str, number: int, name: str
     rows = []
     for row in board.rows:
         if row.gaps[metric].mean is None:
-            rows.append((Entry(text=row.label), *(missing(row.gaps[metric].note) for _ in range(3))))
+            rows.append(
+                (Entry(text=row.label), *(missing(_not_compared(row, against, row.gaps[metric])) for _ in range(3)))
+            )
             continue
         fields = [Entry(text=row.label)]
         for subset in (UNSEEN, GAP):
