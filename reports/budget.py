@@ -36,11 +36,16 @@ class Budget:
 
 def budgets(searches: Sequence[Search]) -> list[Budget]:
     """Return the rows that have a quasi-random search, in report order."""
-    studies: dict[str, list[Search]] = {}
-    for search in searches:
-        studies.setdefault(_but_study(search.cell), []).append(search)
-    found = (_budget(group) for group in studies.values())
+    found = (_budget(group) for group in studies(searches))
     return [one for one in found if one is not None]
+
+
+def studies(searches: Sequence[Search]) -> list[list[Search]]:
+    """Return the searches by row: those that differ in their scramble alone are studies of one."""
+    found: dict[str, list[Search]] = {}
+    for search in searches:
+        found.setdefault(_but_study(search.cell), []).append(search)
+    return list(found.values())
 
 
 def _but_study(cell: Cell) -> str:
@@ -50,13 +55,13 @@ def _but_study(cell: Cell) -> str:
     return content_hash(content | {"fixed": content["fixed"] | {"search": search}}, 64)
 
 
-def _budget(studies: Sequence[Search]) -> Budget | None:
-    metric = studies[0].metric
-    usable = [found for search in studies if (found := _quasi_random(search)) and search.metric == metric]
+def _budget(group: Sequence[Search]) -> Budget | None:
+    metric = group[0].metric
+    usable = [found for search in group if (found := _quasi_random(search)) and search.metric == metric]
     scores = [a.score for attempts in usable for a in attempts if a.score is not None]
     if metric is None or not scores:
         return None
-    known = scorer(studies[0].tried[0].trial, metric)
+    known = scorer(group[0].tried[0].trial, metric)
     higher = known.higher_is_better if known else True
     worst = min(scores) if higher else max(scores)
     count = min(len(attempts) for attempts in usable)
@@ -65,9 +70,9 @@ def _budget(studies: Sequence[Search]) -> Budget | None:
     seconds = [a.seconds for a in used if a.seconds is not None]
     flops = [a.flops for a in used if a.flops is not None]
     return Budget(
-        cell=studies[0].cell,
+        cell=group[0].cell,
         metric=metric,
-        evaluated=studies[0].evaluated,
+        evaluated=group[0].evaluated,
         values=values,
         curve=expected_curve(values, higher_is_better=higher),
         trials=float(np.mean([a.trials for a in used])),
@@ -75,7 +80,7 @@ def _budget(studies: Sequence[Search]) -> Budget | None:
         flops=float(np.mean(flops)) if flops else None,
         failed=sum(a.failed for a in used),
         diverged=sum(a.diverged for a in used),
-        notes=tuple(_notes(studies, usable, count, len(used) - len(seconds))),
+        notes=tuple(_notes(group, usable, count, len(used) - len(seconds))),
     )
 
 
@@ -90,13 +95,13 @@ def _quasi_random(search: Search) -> list[Attempt]:
     return found
 
 
-def _notes(studies: Sequence[Search], usable: Sequence[Sequence[Attempt]], count: int, costless: int) -> list[str]:
-    planned = max(int(search.cell.fixed.get("search", {}).get("configurations", 0)) for search in studies)
+def _notes(group: Sequence[Search], usable: Sequence[Sequence[Attempt]], count: int, costless: int) -> list[str]:
+    planned = max(int(search.cell.fixed.get("search", {}).get("configurations", 0)) for search in group)
     found = []
     if count < planned:
         found.append(f"the first {count} of {planned} configurations")
-    if len(usable) < len(studies):
-        found.append(f"{len(usable)} of {len(studies)} studies have scores")
+    if len(usable) < len(group):
+        found.append(f"{len(usable)} of {len(group)} studies have scores")
     if costless:
         found.append(f"{costless} configurations without a stored cost are left out of the mean cost")
     return found

@@ -49,33 +49,41 @@ def plot(
     names = list(dict.fromkeys(str(p.x) for part in (means, dots) for points in (part or {}).values() for p in points))
     across = _across(x, names)
     colour = _colour(series)
-    scale = alt.Scale(type="log" if y.kind == "log" else "linear", zero=False)
+    scale = alt.Scale(zero=False)
     up, low = alt.Y("y:Q", title=y.title, scale=scale), alt.Y("low:Q", title=y.title, scale=scale)
     tips = [alt.Tooltip("series:N"), alt.Tooltip("text:N", title="value")]
     layers: list[alt.Chart] = []
-    if lines:
+    if lines and _banded(lines):
         band = alt.Chart(_data(lines, banded=True)).mark_area(opacity=0.18)
         layers.append(band.encode(x=across, y=low, y2="high:Q", color=colour))
-        layers.append(alt.Chart(_data(lines)).mark_line(strokeWidth=2, point=True).encode(
-            x=across, y=up, color=colour, tooltip=tips))  # fmt: skip
+    if lines:
+        line = alt.Chart(_data(lines)).mark_line(strokeWidth=2, point=True)
+        layers.append(line.encode(x=across, y=up, color=colour, tooltip=tips))
     if dots:
-        mark = alt.Chart(_data(dots)).mark_circle(size=32, opacity=0.55)
-        layers.append(mark.encode(x=across, y=up, color=colour, tooltip=tips))
-    if means:
+        circle = alt.Chart(_data(dots)).mark_circle(size=32, opacity=0.55)
+        layers.append(circle.encode(x=across, y=up, color=colour, tooltip=tips))
+    if means and _banded(means):
         rule = alt.Chart(_data(means, banded=True)).mark_rule(strokeWidth=2)
         layers.append(rule.encode(x=across, y=low, y2="high:Q", color=colour, tooltip=tips))
-        mark = alt.Chart(_data(means)).mark_point(shape="diamond", size=90, filled=True, opacity=1)
-        layers.append(mark.encode(x=across, y=up, color=colour, tooltip=tips))
+    if means:
+        diamond = alt.Chart(_data(means)).mark_point(shape="diamond", size=90, filled=True, opacity=1)
+        layers.append(diamond.encode(x=across, y=up, color=colour, tooltip=tips))
     head = alt.TitleParams(title, anchor="start", fontSize=12)
     spec: Spec = alt.LayerChart(layer=layers).properties(width=560, height=height, title=head).to_dict()
     spec.pop("$schema", None)
     return spec | {"config": {"legend": {"columns": 4}}}
 
 
+def _banded(parts: Mapping[str, Sequence[Point]]) -> bool:
+    return any(point.low is not None for points in parts.values() for point in points)
+
+
 def _across(x: Axis, names: Sequence[str]) -> alt.X:
     if x.kind == "names":
         return alt.X("x:N", title=x.title, sort=list(names), axis=alt.Axis(labelAngle=0, labelLimit=160))
-    scale = alt.Scale(type=x.kind, zero=False, nice=False, padding=12)
+    scale = alt.Scale(type="linear", zero=False, nice=False, padding=12)
+    if x.kind == "log":
+        scale = alt.Scale(type="log", nice=False, padding=12)
     axis = alt.Axis(grid=False, labelOverlap=True, format="~g" if x.kind == "log" else "~s")
     return alt.X("x:Q", title=f"{x.title} (log axis)" if x.kind == "log" else x.title, scale=scale, axis=axis)
 

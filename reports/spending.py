@@ -118,7 +118,7 @@ def _estimand(cell: Cell, counted: Sequence[Run], search: Search | None) -> tupl
     if cell.method in BARE:
         return "none", "nothing is tuned"
     study = cell.fixed.get("search", {}).get("study", 0)
-    given = f"one search, study {study}" if search else "no search: the method's defaults or the plan's values"
+    given = f"one search, study {study}" if search else "no search"
     configurations = len({configuration(run) for run in counted})
     if configurations <= 1:
         return "configuration", given

@@ -177,9 +177,9 @@ def figures(page):
     found = {}
     for block in page.all_blocks():
         if type(block).__name__ == "Figure":
-            named = block.spec.get("datasets", {})
-            layers = block.spec["layer"]
-            found[block.name] = [
-                (layer["mark"]["type"], layer["data"].get("values") or named[layer["data"]["name"]]) for layer in layers
-            ]
+            named, shared = block.spec.get("datasets", {}), block.spec.get("data")
+            data = [layer.get("data", shared) for layer in block.spec["layer"]]
+            points = [one["values"] if "values" in one else named[one["name"]] for one in data]
+            marks = [layer["mark"]["type"] for layer in block.spec["layer"]]
+            found[block.name] = list(zip(marks, points, strict=True))
     return found

@@ -253,3 +253,13 @@ def test_stored_parameters_stand_beside_each_value(store):
         final_phase(store, cell, [50.0, 51.0, 52.0], cost=cost_of(stored=stored))
     [table] = tables(page(collect(store))).values()
     assert [line["stored parameters"].value for line in lines(table)] == [700, 1_400]
+
+
+def test_every_table_and_figure_has_a_name_and_a_title_of_its_own(store):
+    fill(store, *(prefix(f"{n}{p}", config=config(n, p)) for n in (5, 10) for p in ("mlp", "direct")))
+    blocks = [block for block in page(collect(store)).all_blocks() if hasattr(block, "name")]
+    assert len(blocks) == 8, "two ablations of each field: a table and a figure"
+    assert (
+        len({block.name for block in blocks}) == 8
+        and len({block.title for block in blocks if hasattr(block, "rows")}) == 4
+    )

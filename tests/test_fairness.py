@@ -75,7 +75,7 @@ def test_the_ledger_sums_each_trial_once_in_both_phases(store):
     ("rates", "search", "estimand", "given"),
     [
         ([1e-3, 1e-3, 1e-3], SEARCH, "configuration", "one search, study 2"),
-        ([1e-3, 1e-3, 1e-3], {}, "configuration", "no search: the method's defaults or the plan's values"),
+        ([1e-3, 1e-3, 1e-3], {}, "configuration", "no search"),
         ([1e-3, 2e-3, 3e-3], SEARCH, "procedure", "a configuration of its own for every trial"),
         ([1e-3, 1e-3, 3e-3], SEARCH, "mixed", "2 configurations in 3 trials"),
     ],
@@ -162,11 +162,21 @@ def test_the_figure_shows_every_configuration_by_its_learning_rate(store):
         search_phase(store, cell_of(row, search=SEARCH), [10.0, 30.0, "failed", 25.0], rates=RATES)
     [(name, layers)] = figures(page(collect(store))).items()
     assert name.startswith("learning-rate-")
-    assert [mark for mark, _ in layers] == ["circle", "rule", "point"]
+    assert [mark for mark, _ in layers] == ["circle", "point"]
     shown = {(p["series"], p["x"], p["y"]) for p in layers[0][1]}
     scored = [(1e-4, 10.0), (3e-4, 30.0), (3e-3, 25.0)]
     assert shown == {(row, rate, score) for row in ("prefix", "infix") for rate, score in scored}
-    assert {(p["series"], p["x"], p["y"]) for p in layers[2][1]} == {("prefix", 3e-4, 30.0), ("infix", 3e-4, 30.0)}
+    assert {(p["series"], p["x"], p["y"]) for p in layers[1][1]} == {("prefix", 3e-4, 30.0), ("infix", 3e-4, 30.0)}
+
+
+def test_studies_of_one_row_are_one_series(store):
+    for study in range(2):
+        search_phase(
+            store, cell_of("prefix", search={**SEARCH, "study": study}), [10.0, 30.0], rates=RATES[:2], first_seed=study
+        )
+    [layers] = figures(page(collect(store))).values()
+    assert [(p["series"], p["x"], p["y"]) for p in layers[0][1]] == 2 * [("prefix", 1e-4, 10.0), ("prefix", 3e-4, 30.0)]
+    assert [p["y"] for p in layers[1][1]] == [30.0, 30.0], "the best of each"
 
 
 # --- baselines, warnings, looks ---------------------------------------------------------------------------------------

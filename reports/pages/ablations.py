@@ -59,7 +59,9 @@ def _ablation(one: Ablation) -> Iterator[Block]:
         caption = (
             "Diamonds: mean with its 95 % interval for new inputs, or for these inputs where it has none. Dots: trials."
         )
-        yield Figure(name=name, title=f"{title}, {board_title(one.board)}", spec=_spec(one, title), caption=caption)
+        yield Figure(
+            name=f"{name}-figure", title=f"{title}, {board_title(one.board)}", spec=_spec(one, title), caption=caption
+        )
     yield ablation_table(one, name, title)
 
 

@@ -95,7 +95,8 @@ def _figure_fields(board: Board, row: Summary, one: Published, comparable: bool)
         printed = f"printed as {one.printed[version]}" if one.factor != 1 else ""
         notes = (one.tables[version], printed, one.note)
         value = one.value(version)
-        yield Entry(text=number_text(value, 4), value=value, note="; ".join(note for note in notes if note))
+        text = str(one.printed[version]) if one.factor == 1 else f"{value:g}"
+        yield Entry(text=text, value=value, note="; ".join(note for note in notes if note))
     yield estimate_entry(ours)
     for version in paper()["versions"] if comparable else ():
         mean = None if ours.mean is None else ours.mean - one.value(version)

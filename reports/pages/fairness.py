@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from featherbench.harness.records import content_hash
 from featherbench.reports.aggregate import UNTUNED, Board
 from featherbench.reports.blocks import Block, Entry, Figure, Heading, Page, Table, Text, entries
+from featherbench.reports.budget import studies
 from featherbench.reports.claims import looks_table
 from featherbench.reports.plots import Axis, Point, plot
 from featherbench.reports.report import Report
-from featherbench.reports.search import Search
+from featherbench.reports.search import Search, Tried
 from featherbench.reports.spending import BARE, Dimension, Ledger, Spent, dimensions, ledger
 from featherbench.reports.tables import board_path, board_title, count_entry, size_text
 from featherbench.reports.text import MISSING, flops_text, number_text, score_text, seconds_text
@@ -33,7 +34,9 @@ SPACES = (
     "The range of the learning rate is the protocol's: three decades around the method's default, on a log scale. Other "
     "ranges are those of the values proposed; a dimension with fewer than three values has no inside, so it has no edge."
 )
-SENSITIVITY = "Each dot is a configuration, the diamond the best one. Other dimensions vary, too. Validation scores are no results."
+SENSITIVITY = (
+    "Dots are configurations, diamonds the best one of a search. Other dimensions vary, too; these are no results."
+)
 
 
 def page(report: Report) -> Page:
@@ -234,17 +237,17 @@ def sensitivity_figure(searches: Sequence[Search]) -> Figure:
     """Return the validation score of every configuration by its learning rate."""
     cell, metric, evaluated = searches[0].cell, searches[0].metric, searches[0].evaluated
     where = f"{cell.backbone} · {cell.task} · {size_text(cell.size, cell.size_unit)}"
-    labels = [s.cell.row for s in searches]
-    series = {s.cell.row if labels.count(s.cell.row) == 1 else f"{s.cell.row} ({s.cell.id})": s for s in searches}
+    rows = studies(searches)
+    labels = [group[0].cell.row for group in rows]
+    series = {
+        label if labels.count(label) == 1 else f"{label} ({group[0].cell.id})": group
+        for label, group in zip(labels, rows, strict=True)
+    }
     dots = {
-        label: [_point(t.trial.learning_rate, t.score) for t in s.tried if t.score is not None]
-        for label, s in series.items()
+        label: [_point(tried) for s in group for tried in s.tried if tried.score is not None]
+        for label, group in series.items()
     }
-    best = {
-        label: [_point(s.best.trial.learning_rate, s.best.score)]
-        for label, s in series.items()
-        if s.best is not None and s.best.score is not None
-    }
+    best = {label: [_point(s.best) for s in group if s.best is not None] for label, group in series.items()}
     axes = Axis(title="learning rate", kind="log"), Axis(title=f"validation {metric}")
     return Figure(
         name=f"learning-rate-{content_hash([cell.id, metric, evaluated])}",
@@ -254,8 +257,10 @@ def sensitivity_figure(searches: Sequence[Search]) -> Figure:
     )
 
 
-def _point(learning_rate: float, score: float) -> Point:
-    return Point(x=learning_rate, y=score, text=f"{score_text(score)} at {learning_rate:.3g}")
+def _point(tried: Tried) -> Point:
+    assert tried.score is not None, "only configurations with a score are drawn"
+    rate = tried.trial.learning_rate
+    return Point(x=rate, y=tried.score, text=f"{score_text(tried.score)} at {rate:.3g}")
 
 
 # --- looks ------------------------------------------------------------------------------------------------------------

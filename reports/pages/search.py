@@ -75,7 +75,8 @@ def _curves(rows: Sequence[Budget]) -> Iterator[Block]:
                 dots=dots if key == "trials" else None,
             )
             yield Figure(name=f"budget-{key}-{name}", title=f"{metric} against {title}: {where}", spec=spec)
-    yield budget_table(rows, where, name)
+    table = budget_table(rows, where, name)
+    yield Folded(title=table.title, blocks=(table,))
 
 
 def _labels(rows: Sequence[Budget]) -> dict[str, Budget]:
@@ -122,7 +123,7 @@ def budget_table(rows: Sequence[Budget], where: str, name: str) -> Table:
     )
     body = tuple(
         (
-            Entry(text=label, note="; ".join(one.notes)),
+            Entry(text=label, note="; ".join(one.notes) if n == 1 else ""),
             count_entry(n),
             Entry(text=number_text(n * one.trials), value=n * one.trials),
             _spent(one.seconds, n, seconds_text),
