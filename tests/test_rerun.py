@@ -29,7 +29,7 @@ torch.set_num_threads(1)
 
 def cells(backbone: str, **changes: Any) -> list[CellPlan]:
     plan = {"protocol": 1, "name": "mine", "backbones": [backbone], "tasks": ["places"], "sizes": [10], "test": 4}
-    plan |= {"training": {"steps": 6, "batch_size": 4, "evaluations": 3}, "precision": "float32", "untuned": False}
+    plan |= {"training": {"steps": 6, "batch_size": 4, "evaluations": 3}, "precision": "float32", "baselines": []}
     plan |= {"decoding": {"max_new_tokens": 8, "beams": 2}, "methods": ["prefix"]}
     return list(expand(yaml.safe_dump({**plan, **changes})).cells)
 
