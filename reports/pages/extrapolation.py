@@ -157,8 +157,8 @@ def _scored(row: Summary, metric: str) -> bool:
 def _over_categories(board: Board, metric: str, tag: str, number: int, name: str) -> Iterator[Block]:
     yield Text(
         text=f"With {number} unseen categories (tag “{tag}”) the category can be the unit: here it stands in the place of "
-        "the item, so the intervals are for new seeds (or draws) and new categories. The items of a category share "
-        "their words, which makes these intervals the more careful ones; means are those of the table above."
+        "the item, so the intervals are for new seeds (or draws) and new categories. Items of a category share their words, "
+        "so that intervals over items alone promise too much of new categories; means are those of the table above."
     )
     against = reference(board)
     relative = f"gap − gap of {against.label}" if against else "relative gap"
