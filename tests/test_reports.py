@@ -214,7 +214,7 @@ def test_one_value_has_no_interval_and_none_has_no_mean():
     assert estimate([]).mean is None
 
 
-ALIKE = {"trial": {"steps": 40}, "search": {}}
+ALIKE = {"trial": {"steps": 40}, "search": {"configurations": 0}}
 
 
 @pytest.mark.parametrize(
