@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from featherbench.harness.commands import outputs, setup, stores, sweeps, try_out
+from featherbench.harness.commands import answers, outputs, setup, stores, sweeps, try_out
 from featherbench.harness.commands.terminal import (
     ENVIRONMENT,
     FAILED,
@@ -96,6 +96,8 @@ COMMANDS = (
     outputs.score,
     outputs.generate,
     stores.report,
+    answers.compare,
+    answers.claim,
     outputs.export,
     outputs.rerun,
     stores.gc,

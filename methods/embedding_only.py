@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from torch import Tensor
+from torch import Tensor, nn
 
 from featherbench.methods.base import Anatomy, Method, Point, Probe, Rows, Tensors, normal, size
 from featherbench.methods.reparametrisation import fit_mlp, init_mlp, mlp
@@ -49,8 +49,10 @@ def stored(config: EmbeddingOnlyConfig, trained: Tensors) -> Tensors:
 
 def place_embeddings(x: Tensor, embeddings: Tensor, rows: Rows) -> Tensor:
     """Return x [S, N, T, d] with embeddings [S, L, d] where virtual tokens stand."""
-    slot = torch.arange(x.shape[0], device=x.device)[:, None, None]
-    chosen = embeddings[slot, rows.virtual.clamp(min=0)]
+    num_slots, length, _ = embeddings.shape
+    first = torch.arange(num_slots, device=x.device)[:, None, None] * length
+    # not by plain indexing: on a CPU its gradients are summed by threads in no fixed order
+    chosen = nn.functional.embedding(first + rows.virtual.clamp(min=0), embeddings.flatten(0, 1))
     return torch.where((rows.virtual >= 0).unsqueeze(-1), chosen.to(x.dtype), x)
 
 

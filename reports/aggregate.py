@@ -275,22 +275,29 @@ def _ranked(rows: Sequence[Summary], metric: str, items: Items | None) -> list[S
     return [replace(row, rank=one.rank, unranked=one.reason) for row, one in zip(rows, found, strict=True)]
 
 
+def is_default(row: Summary) -> bool:
+    """True for the baseline that stands beside a searched row with the method's defaults (harness/baselines.py)."""
+    return row.cell.fixed.get("search") == {} and bool(row.runs[0].trial.steps)
+
+
 def _candidate(row: Summary, metric: str) -> Ranking:
     """Return what a ranking must know of a row."""
     reason = ""
     if row.deterministic:
         reason = "nothing is tuned"
+    elif is_default(row):
+        reason = "default configuration, beside rows with a search"
     elif row.scores[metric, ALL].mean is None:
         reason = row.scores[metric, ALL].note or "no score"
     elif row.counts.failed or row.counts.unfinished:
         reason = f"{row.counts.failed + row.counts.unfinished} of {row.counts.places} places without a result"
     elif row.scores[metric, ALL].units < LEAST_UNITS:
         reason = f"too few {row.unit}s"
-    return Ranking(runs=row.counted, unit=row.unit, fixed=_fixed(row), reason=reason)
+    return Ranking(runs=row.counted, unit=row.unit, fixed=treatment(row), reason=reason)
 
 
-def _fixed(row: Summary) -> dict[str, str]:
-    """Return what must be equal for rows to be ranked together, by name."""
+def treatment(row: Summary) -> dict[str, str]:
+    """Return what must be equal for rows to be ranked or claimed against each other, by name."""
     signatures = {score.signature for run in row.counted for score in run.scores}
     return {
         "step cap": _shared(row, "trial", "steps"),
@@ -433,7 +440,7 @@ def _warnings(rows: Sequence[Summary]) -> list[str]:
         found.append("rows were trained with different settings (batch size, evaluations, clipping, …)")
     if len({_shared(row, "trial", "steps") for row in tuned}) > 1:
         found.append("rows have different step caps")
-    if len({_shared(row, "search") for row in tuned}) > 1:
+    if len({_shared(row, "search") for row in tuned if not is_default(row)}) > 1:
         found.append("rows spent unequal searches: trials, draws or sampler differ")
     if len({bool(run.trial.words) for row in tuned for run in row.counted}) > 1:
         found.append("some rows were given task words and some were not")

@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from featherbench.reports.aggregate import UNTUNED, Summary
+from featherbench.reports.aggregate import Summary
 from featherbench.reports.blocks import Spec
 from featherbench.reports.figures import PALETTE, RULE
 from featherbench.reports.interval import Estimate
@@ -40,8 +40,8 @@ class Sizes:
 
 
 def colours(rows: Sequence[Summary]) -> dict[str, str]:
-    """Return the colour of each row, the same in every chart; grey for the untuned backbone."""
-    tuned = [row.label for row in rows if row.cell.method != UNTUNED]
+    """Return the colour of each row, the same in every chart; grey where nothing is tuned."""
+    tuned = dict.fromkeys(row.label for row in rows if row.runs[0].trial.steps)
     own = {label: PALETTE[i % len(PALETTE)] for i, label in enumerate(tuned)}
     return {row.label: own.get(row.label, RULE) for row in rows}
 
@@ -212,6 +212,7 @@ def _colour(labels: Sequence[str], colour: Mapping[str, str]) -> alt.Color:
 
 
 def _finished(layers: Sequence[alt.Chart], height: int) -> Spec:
-    spec: Spec = alt.LayerChart(layer=list(layers)).properties(width=WIDTH, height=height).to_dict()
+    # unvalidated: that takes most of the time; the tests validate
+    spec: Spec = alt.LayerChart(layer=list(layers)).properties(width=WIDTH, height=height).to_dict(validate=False)
     spec.pop("$schema", None)
     return spec | {"config": {"legend": {"columns": 4}}}

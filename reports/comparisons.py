@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from featherbench.harness.records import Cell
 from featherbench.harness.spec import HeadlineSpec, PlanError, read_spec
-from featherbench.reports.aggregate import Board, Summary
+from featherbench.reports.aggregate import Board, Summary, treatment
 from featherbench.reports.items import ALL, scorer
-from featherbench.reports.measured import GAP, SEEN, UNSEEN, Measured, measured
-from featherbench.reports.read import Contents
+from featherbench.reports.measured import GAP, MIXED, SEEN, UNSEEN, Measured, measured, mixed, unit_value
+from featherbench.reports.read import Contents, Plan
 from featherbench.reports.statistics import (
+    ALPHA,
     LEAST_UNITS,
     Equivalence,
     Intervals,
@@ -37,6 +39,8 @@ class Difference:
 
     ours: str
     theirs: str
+    cells: frozenset[str]
+    """Ids of the cells of both rows"""
     metric: str
     subset: str
     sizes: tuple[int | None, ...]
@@ -84,9 +88,9 @@ class Difference:
         """Difference that no number of seeds could find on this test set; 0 where the score has no item statistics."""
         return item_floor(self.spread) if self.spread else None
 
-    def needed(self, effect: float) -> int | None:
+    def needed(self, effect: float, alpha: float = ALPHA) -> int | None:
         """Return the number of units that would find `effect` in 80 % of experiments; None: no number does."""
-        return units_needed(self.spread.planned(), effect) if self.spread else None
+        return units_needed(self.spread.planned(), effect, alpha=alpha) if self.spread else None
 
 
 def difference(
@@ -101,13 +105,17 @@ def mean_difference(
 ) -> Difference:
     """Return the paired difference of two rows, averaged over boards (sizes) within each seed or draw (protocol 1.2).
 
-    Raises: ValueError for no board, or boards of which one has no score.
+    Raises: ValueError for no board, boards without scores, or boards that differ in more than the size.
     """
     if not pairs or pairs[0][0].primary is None:
         raise ValueError("no trial of these rows has a score")
+    if len({replace(board.key, size=None) for board, _, _ in pairs}) > 1:
+        raise ValueError("only tables that differ in nothing but the size can be averaged")
     chosen = metric or pairs[0][0].primary
     parts = [_difference(board, ours, theirs, chosen, SUBSETS[subset]) for board, ours, theirs in pairs]
-    units = [unit for unit in parts[0].units if all(unit in part.units for part in parts)]
+    unlike_scorers = _mixed_scorers(pairs, chosen, SUBSETS[subset])
+    common = [unit for unit in parts[0].units if all(unit in part.units for part in parts)]
+    units = [] if unlike_scorers else common  # a difference of two scorers would be no difference of rows
     parts = [part.only(units) for part in parts]
     board, ours, theirs = pairs[0]
     trial = (ours.runs or theirs.runs)[0].trial
@@ -115,6 +123,7 @@ def mean_difference(
     blank = Difference(
         ours=ours.label,
         theirs=theirs.label,
+        cells=frozenset(row.cell.id for _, *rows in pairs for row in rows),
         metric=chosen,
         subset=subset,
         sizes=tuple(board.key.size for board, _, _ in pairs),
@@ -125,8 +134,10 @@ def mean_difference(
         found=None,
         spread=None,
         sign_flip=None,
-        note="; ".join(_unlike(pairs)),
+        note=MIXED if unlike_scorers else "; ".join(_cautions(pairs)),
     )
+    if unlike_scorers:
+        return blank
     if len(units) < LEAST_UNITS:
         few = f"{len(units)} common {blank.unit}s: no interval below {LEAST_UNITS}"
         return replace(blank, note="; ".join(part for part in (few, blank.note) if part))
@@ -159,15 +170,47 @@ def paired(ours: Summary, theirs: Summary, first: Measured, second: Measured) ->
     return Measured(units=tuple(units), values=first.values - second.values, psi=psi)
 
 
-def _unlike(pairs: Sequence[tuple[Board, Summary, Summary]]) -> list[str]:
-    """Return why the rows were not treated alike, each once."""
-    reasons = [
-        f"{row.label}: {row.unranked}"
+def _mixed_scorers(pairs: Sequence[tuple[Board, Summary, Summary]], metric: str, subset: str) -> bool:
+    """Say whether the scores of the two rows come from several scorers or versions of one."""
+    parts = (SEEN, UNSEEN) if subset == GAP else (subset, ALL)
+    return any(
+        mixed(run.score(metric, part) for row in (ours, theirs) for run in row.counted)
         for _, ours, theirs in pairs
-        for row in (ours, theirs)
-        if row.unranked and not row.deterministic
-    ]
-    return list(dict.fromkeys(reasons))
+        for part in parts
+    )
+
+
+def unlike(ours: Summary, theirs: Summary) -> list[str]:
+    """Return the names of what two rows were given differently; a row without training was given no training.
+
+    Scorers are not among them: values of different scorers are not even subtracted.
+    """
+    untrained = {"step cap", "search", "training settings", "scorer version"}
+    skipped = untrained if ours.deterministic or theirs.deterministic else {"scorer version"}
+    first, second = treatment(ours), treatment(theirs)
+    found = [name for name in first if name not in skipped and first[name] != second[name]]
+    drawn, other = _training_pairs(ours), _training_pairs(theirs)
+    if any(drawn[unit] != other[unit] for unit in drawn.keys() & other.keys()):
+        found.append("training pairs")
+    return found
+
+
+def _training_pairs(row: Summary) -> dict[object, set[str]]:
+    """Return {unit: hashes of the index lists that its trials were trained on}; nothing for a row without training."""
+    found: dict[object, set[str]] = {}
+    for run in () if row.deterministic else row.counted:
+        found.setdefault(unit_value(run, row.unit), set()).add(run.trial.train.sha256)
+    return found
+
+
+def _cautions(pairs: Sequence[tuple[Board, Summary, Summary]]) -> list[str]:
+    """Return what makes the difference less than it seems, each once."""
+    found = [f"the rows were given another {name}" for _, *rows in pairs for name in unlike(*rows)]
+    for _, *rows in pairs:
+        for row in rows:
+            if lost := row.counts.failed + row.counts.unfinished:
+                found.append(f"{row.label}: {lost} of {row.counts.places} places without a result")
+    return list(dict.fromkeys(found))
 
 
 # --- the plan's headline list -----------------------------------------------------------------------------------------
@@ -191,6 +234,7 @@ class Headline:
 def headlines(contents: Contents, boards: Sequence[Board]) -> list[Headline]:
     """Return the headline list of every plan that has one, p adjusted by Holm within it (protocol 1.2)."""
     found = []
+    known = {cell.id: cell for cell in contents.cells}
     for plan in contents.plans:
         try:
             spec = read_spec(plan.text)
@@ -200,43 +244,47 @@ def headlines(contents: Contents, boards: Sequence[Board]) -> list[Headline]:
             continue  # of another protocol: shown with its text, not judged
         if spec.headline is not None:
             task = spec.headline.task or spec.tasks[0].name
-            of_plan = [b for b in boards if (b.key.task, b.key.backbone) == (task, spec.backbones[0])]
-            found.append(_headline(plan.id, plan.name, task, spec.backbones[0], spec.headline, of_plan))
+            size = spec.headline.size
+            cells = [
+                cell
+                for cell in map(known.__getitem__, plan.cells)
+                if (cell.task, cell.backbone) == (task, spec.backbones[0])
+                and (size is None or cell.size == (None if size == "full" else int(size)))
+            ]
+            found.append(_headline(plan, task, spec.backbones[0], spec.headline, cells, boards))
     return found
 
 
-def _headline(plan: str, name: str, task: str, backbone: str, spec: HeadlineSpec, boards: Sequence[Board]) -> Headline:
+def _headline(
+    plan: Plan, task: str, backbone: str, spec: HeadlineSpec, cells: Sequence[Cell], boards: Sequence[Board]
+) -> Headline:
+    """Return the list's comparisons; `cells` are the plan's own, since other plans may have rows of the same names."""
     differences, missing = [], []
-    chosen = [board for board in boards if spec.size is None or board.key.size == _size(spec.size)]
     for row in spec.rows:
+        ours, theirs = ({cell.id for cell in cells if cell.row == name} for name in (row, spec.reference))
         pairs = [
-            (board, ours, theirs)
-            for board in chosen
-            if (ours := _row(board, row)) is not None and (theirs := _row(board, spec.reference)) is not None
+            (board, first, second)
+            for board in boards
+            if (first := _row(board, ours)) is not None and (second := _row(board, theirs)) is not None
         ]
-        if not pairs or len(pairs) < len(chosen):
-            missing.append(f"{row} - {spec.reference}: no trials of both in {len(chosen) - len(pairs) or 'any'} tables")
+        if not pairs or len(pairs) < len(ours):
+            missing.append(f"{row} - {spec.reference}: {len(pairs)} of {len(ours)} sizes have trials of both")
             continue
         one = mean_difference(pairs, subset=spec.subset)
-        differences.append(replace(one, smallest_effect=spec.smallest_effect))
-    p = {d.ours: float(d.found.primary.p) for d in differences if d.found is not None}
+        differences.append((row, replace(one, smallest_effect=spec.smallest_effect)))
+    p = {row: float(d.found.primary.p) for row, d in differences if d.found is not None}
     # a comparison that cannot be made yet still belongs to the family: the list was fixed before
     adjusted = headline({**p, **{row: 1.0 for row in spec.rows if row not in p}})
     return Headline(
-        plan=plan,
-        name=name,
+        plan=plan.id,
+        name=plan.name,
         task=task,
         backbone=backbone,
         spec=spec,
-        differences=tuple(replace(d, adjusted_p=adjusted[d.ours] if d.found else None) for d in differences),
+        differences=tuple(replace(d, adjusted_p=adjusted[row] if d.found else None) for row, d in differences),
         missing=tuple(missing),
     )
 
 
-def _size(given: int | str) -> int | None:
-    return None if given == "full" else int(given)
-
-
-def _row(board: Board, name: str) -> Summary | None:
-    """Return the row of a name, which the plan gave: `label` has the cell's id where a board has two of them."""
-    return next((row for row in board.rows if row.cell.row == name and row.counted), None)
+def _row(board: Board, cells: Iterable[str]) -> Summary | None:
+    return next((row for row in board.rows if row.cell.id in cells and row.counted), None)

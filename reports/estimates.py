@@ -10,7 +10,7 @@ from featherbench.reports.comparisons import Difference
 from featherbench.reports.interval import Estimate
 from featherbench.reports.items import scorer
 from featherbench.reports.statistics import FULL_UNITS
-from featherbench.reports.text import MISSING, estimate_text, number_text
+from featherbench.reports.text import MISSING, estimate_text, half_width_text
 
 REFERENCE = "full_ft"
 """Method that differences are taken to"""
@@ -26,7 +26,7 @@ HOW_TO_READ = (
 def interval_entry(value: Estimate, *, signed: bool = False) -> Entry:
     """Return mean ± half width for new inputs with the half width for this test set below it; a difference is `signed`."""
     text = estimate_text(value)
-    if signed and value.mean is not None and value.mean > 0:
+    if signed and value.mean is not None and value.mean > 0 and text.split(" ")[0].strip("0."):
         text = f"+{text}"
     notes = [_test_set(value), value.note]
     return Entry(
@@ -40,7 +40,7 @@ def interval_entry(value: Estimate, *, signed: bool = False) -> Entry:
 def _test_set(value: Estimate) -> str:
     if value.half_width is None or value.test_set is None:
         return ""
-    return f"± {number_text(value.test_set, 2)} on this test set" if value.items else "this test set only"
+    return f"± {half_width_text(value.test_set)} on this test set" if value.items else "this test set only"
 
 
 def difference_entry(found: Difference) -> Entry:
@@ -55,8 +55,9 @@ def difference_entry(found: Difference) -> Entry:
 
 
 def reference(board: Board) -> Summary | None:
-    """Return the board's first row of full fine-tuning that has a trial; None without one."""
-    return next((row for row in board.rows if row.cell.method == REFERENCE and row.counted), None)
+    """Return the board's row of full fine-tuning: that of the plain name, else the first; None if none has a trial."""
+    rows = [row for row in board.rows if row.cell.method == REFERENCE and row.counted]
+    return min(rows, key=lambda row: row.cell.row != REFERENCE, default=None)
 
 
 def higher_is_better(board: Board, metric: str) -> bool:

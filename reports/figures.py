@@ -18,6 +18,8 @@ from featherbench.reports.strip import scale, values
 from featherbench.reports.tables import board_title
 from featherbench.reports.text import MISSING, estimate_text, number_text
 
+Sets = dict[str, list[dict[str, Any]]]
+"""A chart's data by name"""
 PALETTE = (
     "#4c78a8", "#f58518", "#54a24b", "#e45756", "#b279a2", "#9d755d", "#d67195", "#72b7b2", "#b79a20", "#79706e",
 )  # fmt: skip
@@ -42,9 +44,10 @@ def size_figure(board: Board) -> Spec | None:
     sized = [row for row in drawn if not _is_rule(row)]
     pad = 0.06 * (ends[1] - ends[0])
     y = alt.Scale(domain=[ends[0] - pad, ends[1] + pad], zero=False, nice=False)
-    layers = [layer for shift, rows in _shifted(sized) for layer in _size_layers(board, rows, shift, sized, y)]
-    layers += _rule_layers(board, [row for row in drawn if _is_rule(row)], y)
-    return _finished(layers, board_title(board), 340)
+    sets: Sets = {}
+    layers = [layer for shift, rows in _shifted(sized) for layer in _size_layers(board, rows, shift, sized, y, sets)]
+    layers += _rule_layers(board, [row for row in drawn if _is_rule(row)], y, sets)
+    return _finished(layers, sets, board_title(board), 340)
 
 
 def drawable(board: Board, row: Summary) -> bool:
@@ -80,7 +83,7 @@ def _shifted(rows: Sequence[Summary]) -> list[tuple[int, list[Summary]]]:
 
 
 def _size_layers(
-    board: Board, rows: Sequence[Summary], shift: int, sized: Sequence[Summary], y_scale: alt.Scale
+    board: Board, rows: Sequence[Summary], shift: int, sized: Sequence[Summary], y_scale: alt.Scale, sets: Sets
 ) -> list[alt.Chart]:
     """Return interval, trials and mean of rows that share a shift."""
     metric = board.primary
@@ -109,17 +112,17 @@ def _size_layers(
     mean_tips = _mean_tips(metric)
     dot_tips = [_tip("row"), _tip("trial"), _tip("exact", metric), _tip("stored", "stored parameters")]
     interval = (
-        alt.Chart(_data([mean for mean in means if mean["low"] is not None]))
+        alt.Chart(_data(sets, [mean for mean in means if mean["low"] is not None]))
         .mark_rule(strokeWidth=2, clip=True, xOffset=shift + MEAN)
         .encode(x=x, y=alt.Y("low:Q", title=title, scale=y_scale), y2="high:Q", color=colour, tooltip=mean_tips)
     )
     trials = (
-        alt.Chart(_data(dots))
+        alt.Chart(_data(sets, dots))
         .mark_circle(size=36, opacity=0.6, clip=True, xOffset=shift + DOTS)
         .encode(x=x, y=alt.Y("score:Q", title=title, scale=y_scale), color=colour, tooltip=dot_tips)
     )
     mean = (
-        alt.Chart(_data(means))
+        alt.Chart(_data(sets, means))
         .mark_point(shape="diamond", size=90, filled=True, opacity=1, clip=True, xOffset=shift + MEAN)
         .encode(x=x, y=alt.Y("mean:Q", title=title, scale=y_scale), color=colour, tooltip=mean_tips)
     )
@@ -148,11 +151,11 @@ def _count(row: Summary) -> str:
     return MISSING if value is None else number_text(value)
 
 
-def _rule_layers(board: Board, rows: Sequence[Summary], y_scale: alt.Scale) -> list[alt.Chart]:
+def _rule_layers(board: Board, rows: Sequence[Summary], y_scale: alt.Scale, sets: Sets) -> list[alt.Chart]:
     """Return a labelled horizontal rule for every row that stores nothing."""
     if not rows or board.primary is None:
         return []
-    data = _data([_mean_point(row, board.primary) for row in rows])
+    data = _data(sets, [_mean_point(row, board.primary) for row in rows])
     y = alt.Y("mean:Q", title=f"{board.primary}, {board.key.evaluated}", scale=y_scale)
     tips = _mean_tips(board.primary)
     rule = alt.Chart(data).mark_rule(strokeDash=[5, 4], strokeWidth=1.5, color=RULE).encode(y=y, tooltip=tips)
@@ -195,13 +198,14 @@ def loss_figure(board: Board) -> Spec | None:
     y = alt.Y("loss:Q", title="validation loss", scale=alt.Scale(type=kind, zero=False))
     tips = [_tip("row"), _tip("trial"), _tip("step"), _tip("exact", "validation loss")]
     colour = _colour(board, rows)
-    line = alt.Chart(_data(points)).mark_line(opacity=0.55, strokeWidth=1.5)
-    mark = alt.Chart(_data(best)).mark_point(filled=True, size=60, opacity=1)
+    sets: Sets = {}
+    line = alt.Chart(_data(sets, points)).mark_line(opacity=0.55, strokeWidth=1.5)
+    mark = alt.Chart(_data(sets, best)).mark_point(filled=True, size=60, opacity=1)
     layers = [
         line.encode(x=x, y=y, color=colour, detail="key:N", tooltip=tips),
         mark.encode(x=x, y=y, color=colour, tooltip=tips),
     ]
-    return _finished(layers, f"Validation loss · {board_title(board)}", 220)
+    return _finished(layers, sets, f"Validation loss · {board_title(board)}", 220)
 
 
 # --- shared -----------------------------------------------------------------------------------------------------------
@@ -225,18 +229,21 @@ def _mean_tips(metric: str) -> list[alt.Tooltip]:
     return [_tip("row"), _tip("text", metric), *exact]
 
 
-def _data(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
-    return alt.InlineData(values=[dict(row) for row in rows])
+def _data(sets: Sets, rows: Sequence[Mapping[str, Any]]) -> alt.NamedData:
+    """Put the rows among the chart's data; by name, since Altair copies data that stand in a chart many times."""
+    name = f"data-{len(sets)}"
+    sets[name] = [dict(row) for row in rows]
+    return alt.NamedData(name=name)
 
 
-def _finished(layers: Sequence[alt.Chart], title: str, height: int) -> Spec:
+def _finished(layers: Sequence[alt.Chart], sets: Sets, title: str, height: int) -> Spec:
     chart = alt.LayerChart(layer=list(layers))
     sized = chart.properties(width=560, height=height, title=alt.TitleParams(title, anchor="start", fontSize=12))
     spec: Spec = sized.to_dict(
         validate=False
     )  # the tests draw every kind of chart, and checking takes longer than drawing
     spec.pop("$schema", None)
-    return spec | {"config": {"legend": {"columns": 4}}}
+    return spec | {"datasets": sets, "config": {"legend": {"columns": 4}}}
 
 
 def on_page(spec: Spec) -> Spec:

@@ -12,8 +12,8 @@ import vl_convert
 
 from featherbench.reports import figures
 from featherbench.reports.blocks import Figure, Page, Table
+from featherbench.reports.fields import field_html, lines_html, row_html
 from featherbench.reports.sheets import ENDINGS
-from featherbench.reports.tables import trial_path
 from featherbench.reports.text import visible
 
 HERE = Path(__file__).parent
@@ -64,9 +64,11 @@ def _template() -> jinja2.Template:
     )
     environment.globals |= {
         "filters": filters,
+        "field_html": field_html,
+        "row_html": row_html,
+        "lines_html": lines_html,
         "on_page": figures.on_page,
         "endings": ENDINGS,
-        "trial_path": trial_path,
     }
     environment.filters["kind"] = lambda block: type(block).__name__
     return environment.get_template("page.html.j2")

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from featherbench.reports.text import number_text
 
@@ -76,8 +75,8 @@ def lines(
     return Lines(
         title=title,
         label=f"{title}: " + "; ".join(_told(name, points) for name, points in drawn),
-        x=tuple(Tick(at=across.at(v), text=f"{v:g}") for v in round_numbers(min(steps), max(steps)) if v == int(v)),
-        y=tuple(Tick(at=up.at(v), text=f"{v:g}") for v in (powers if log else round_numbers)(low, high)),
+        x=across.ticks([value for value in round_numbers(min(steps), max(steps)) if value == int(value)]),
+        y=up.ticks((powers if log else round_numbers)(low, high)),
         lines=tuple(Line(name=name, points=_path(thinned(points), across, up)) for name, points in drawn),
         rule=Tick(at=up.at(rule[0]), text=rule[1]) if rule and low <= rule[0] <= high else None,
         mark=(across.at(mark[0]), up.at(mark[1]), mark[2]) if mark else None,
@@ -94,20 +93,24 @@ class _Axis:
     last: float
     log: bool = False
 
-    def all_at(self, values: ArrayLike) -> NDArray[np.float64]:
+    def all_at(self, values: Sequence[float]) -> list[float]:
         found, ends = np.asarray(values, dtype=np.float64), np.asarray([self.low, self.high], dtype=np.float64)
         if self.log:
             found, ends = np.log10(found), np.log10(ends)
         share = (found - ends[0]) / (ends[1] - ends[0]) if ends[0] < ends[1] else np.full_like(found, 0.5)
-        return np.round(self.first + (self.last - self.first) * share, 1)
+        places: list[float] = np.round(self.first + (self.last - self.first) * share, 1).tolist()
+        return places
 
     def at(self, value: float) -> float:
-        return float(self.all_at([value])[0])
+        return self.all_at([value])[0]
+
+    def ticks(self, values: Sequence[float]) -> tuple[Tick, ...]:
+        return tuple(Tick(at=at, text=f"{v:g}") for at, v in zip(self.all_at(values), values, strict=True))
 
 
 def _path(points: Points, across: _Axis, up: _Axis) -> str:
     steps, values = zip(*points, strict=True)
-    return " ".join(f"{x:g},{y:g}" for x, y in zip(across.all_at(steps), up.all_at(values), strict=True))
+    return " ".join(f"{x},{y}" for x, y in zip(across.all_at(steps), up.all_at(values), strict=True))
 
 
 def _told(name: str, points: Points) -> str:

@@ -73,6 +73,8 @@ class Plan:
     name: str
     text: str
     created: str
+    cells: tuple[str, ...] = ()
+    """Ids, in the plan's order"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +100,15 @@ def read(store: Store) -> Contents:
             f"the store holds no finished trial ({len(runs)} planned), so there is nothing to report. "
             "Run a plan first, e.g. `featherbench run quickstart`, and give its --store URL or --out folder."
         )
-    plans = tuple(Plan(**row) for row in store.rows(sa.select(tables.plans).order_by("created", "id")))
-    return Contents(plans=plans, cells=tuple(cells.values()), runs=tuple(runs))
+    return Contents(plans=_plans(store), cells=tuple(cells.values()), runs=tuple(runs))
+
+
+def _plans(store: Store) -> tuple[Plan, ...]:
+    members: dict[str, list[str]] = defaultdict(list)
+    for row in store.rows(sa.select(tables.plan_cells).order_by("position")):
+        members[row["plan"]].append(row["cell"])
+    rows = store.rows(sa.select(tables.plans).order_by("created", "id"))
+    return tuple(Plan(**row, cells=tuple(members[row["id"]])) for row in rows)
 
 
 def _cells(store: Store) -> dict[str, Cell]:
@@ -244,6 +253,11 @@ def _split(trial: Trial) -> tuple[sa.ColumnElement[bool], ...]:
 def looks(store: Store) -> list[dict[str, Any]]:
     """Return every look at a split, oldest first: trial, split, reason, at."""
     return store.rows(sa.select(tables.looks).order_by("id"))
+
+
+def claim_looks(store: Store) -> list[dict[str, Any]]:
+    """Return every look at a claim, oldest first; columns as in harness/tables.py."""
+    return store.rows(sa.select(tables.claims).order_by("id"))
 
 
 def proposed(store: Store) -> dict[str, list[dict[str, Any]]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from featherbench.harness.records import Cell, Trial
 from featherbench.harness.store import Store
@@ -34,6 +35,24 @@ class Tried:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One configuration in the order of the search: what it was worth and what it took."""
+
+    number: int
+    sampler: str
+    """ "sobol": quasi-random, a fixed point of the search space; others depend on the scores before"""
+    score: float | None
+    """Mean validation score over its trials, diverged ones with that of their best weights; None if one has none"""
+    failed: int
+    diverged: int
+    unfinished: int
+    trials: int
+    seconds: float | None
+    """Training and decoding, of all its trials; None if a trial has no cost"""
+    flops: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Search:
     """The search of one cell."""
 
@@ -46,6 +65,10 @@ class Search:
     samplers: tuple[str, ...]
     tried: tuple[Tried, ...]
     """By number"""
+    attempts: tuple[Attempt, ...]
+    """By number, equal configurations apart: each was spent"""
+    space: Mapping[str, tuple[object, ...]]
+    """Every searched dimension with the values proposed, each once"""
     final: int
     """Trials in the final phase"""
     foreign: int
@@ -74,7 +97,7 @@ def searches(store: Store, contents: Contents) -> list[Search]:
     return found
 
 
-def _search(cell: Cell, runs: Sequence[Run], final: Sequence[Run], proposals: Sequence[dict[str, object]]) -> Search:
+def _search(cell: Cell, runs: Sequence[Run], final: Sequence[Run], proposals: Sequence[Mapping[str, Any]]) -> Search:
     metrics = ordered_metrics(runs)
     metric = metrics[0] if metrics else None
     used = {configuration(run) for run in final}
@@ -88,6 +111,8 @@ def _search(cell: Cell, runs: Sequence[Run], final: Sequence[Run], proposals: Se
         proposed=len(proposals),
         samplers=tuple(sorted({str(row["sampler"]) for row in proposals})),
         tried=tuple(_tried(group, metric, key in used) for key, group in grouped.items()),
+        attempts=tuple(_attempts(cell, runs, proposals, metric)),
+        space=_space(proposals),
         final=len(final),
         foreign=sum(configuration(run) not in grouped for run in final),
     )
@@ -112,6 +137,42 @@ def _tried(runs: Sequence[Run], metric: str | None, used: bool) -> Tried:
         note="; ".join(notes + ([MIXED] if mixed else [])),
         used=used,
     )
+
+
+def _space(proposals: Sequence[Mapping[str, Any]]) -> dict[str, tuple[object, ...]]:
+    found: dict[str, dict[object, None]] = {}
+    for row in proposals:
+        for name, value in row["config"].items():
+            found.setdefault(name, {})[value] = None
+    return {name: tuple(values) for name, values in found.items()}
+
+
+def _attempts(
+    cell: Cell, runs: Sequence[Run], proposals: Sequence[Mapping[str, Any]], metric: str | None
+) -> Iterator[Attempt]:
+    """Yield the proposals whose trials have places; a configuration has as many as the search has draws."""
+    draws = max(1, int(cell.fixed.get("search", {}).get("draws", 1)))
+    of_number: dict[int, list[Run]] = defaultdict(list)
+    for run in runs:
+        of_number[run.number // draws].append(run)
+    mixed = _mixed(runs, metric)
+    for row in proposals:
+        if own := of_number.get(row["number"]):
+            stored = [run.score(metric, ALL) if metric and run.status in ("ok", "diverged") else None for run in own]
+            values = [score.value for score in stored if score and score.value is not None]
+            costs = [run.cost for run in own if run.cost is not None]
+            whole = len(costs) == len(own)
+            yield Attempt(
+                number=row["number"],
+                sampler=str(row["sampler"]),
+                score=statistics.fmean(values) if len(values) == len(own) and not mixed else None,
+                failed=sum(run.status == "failed" for run in own),
+                diverged=sum(run.status == "diverged" for run in own),
+                unfinished=sum(run.status is None for run in own),
+                trials=len(own),
+                seconds=sum(c.train_seconds + c.decode_seconds for c in costs) if whole else None,
+                flops=sum(c.train_flops + c.decode_flops for c in costs) if whole else None,
+            )
 
 
 def _mixed(runs: Sequence[Run], metric: str | None) -> bool:

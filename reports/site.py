@@ -18,13 +18,31 @@ from featherbench.reports.blocks import Figure, Page, Table
 from featherbench.reports.html import Link, html, write_shared
 from featherbench.reports.leaderboard_json import leaderboard_json
 from featherbench.reports.markdown import markdown_report
-from featherbench.reports.pages import board, leaderboard, provenance, search, trial
+from featherbench.reports.pages import (
+    ablations,
+    against_paper,
+    board,
+    efficiency,
+    extrapolation,
+    fairness,
+    leaderboard,
+    low_data,
+    provenance,
+    search,
+    trial,
+)
 from featherbench.reports.report import Report, collect
 
 TITLE = "featherbench report"
 PAGES: tuple[Callable[[Report], Page | None], ...] = (
     leaderboard.page,
+    extrapolation.page,
+    efficiency.page,
+    low_data.page,
+    ablations.page,
+    against_paper.page,
     search.page,
+    fairness.page,
     provenance.page,
 )
 """Pages of the menu, in its order; one that has nothing to show returns None"""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from featherbench.reports.aggregate import ALL, Board, Summary
+from featherbench.reports.claims import answer
 from featherbench.reports.report import Report
+from featherbench.reports.statements import ClaimError, Statement
 from featherbench.reports.tables import board_title
 from featherbench.reports.text import MISSING, estimate_text, number_text, visible
 
@@ -43,3 +45,27 @@ def _row(row: Summary, metric: str) -> tuple[str, str, str, str, str]:
         MISSING if stored is None else number_text(stored),
         row.unranked,
     )
+
+
+def headline_lines(report: Report) -> Iterator[str]:
+    """Yield the answer to every comparison of the plans' headline lists; each is a look at a claim, and stored."""
+    for headline in report.headlines:
+        for one in headline.differences:
+            claimed = Statement(
+                ours=one.ours,
+                theirs=one.theirs,
+                task=headline.task,
+                subset=one.subset,
+                sizes=one.sizes,
+                backbone=headline.backbone,
+            )
+            try:
+                found = answer(report, str(claimed), headline.spec.smallest_effect)
+            except ClaimError as error:
+                yield f"  {visible(str(claimed))}: {error}"
+                continue
+            interval = found.found.interval if found.found else None
+            effect = "" if found.estimate is None else f"  {found.estimate:+.3g} {one.metric}"
+            bounds = "" if interval is None else f", {interval.low:+.3g} to {interval.high:+.3g}"
+            yield f"  {found.answer}: {visible(str(claimed))}{effect}{bounds}"
+        yield from (f"  not there yet: {visible(text)}" for text in headline.missing)

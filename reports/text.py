@@ -10,6 +10,7 @@ from featherbench.reports.interval import Estimate
 MISSING = "–"
 _CONTROL = {i: chr(0x2400 + i) for i in range(32) if chr(i) not in "\n\t"} | {127: "␡", 0xFFFE: "�", 0xFFFF: "�"}
 _CONTROL |= dict.fromkeys(range(0xD800, 0xE000), "�")  # a lone surrogate is no character
+_HTML = _CONTROL | {ord(char): f"&#{ord(char)};" for char in "\"'"} | {38: "&amp;", 60: "&lt;", 62: "&gt;"}
 _MARKDOWN = re.compile(r"[&<>\"'|`*\[\]\\~$@#]|(?<![a-z0-9])_|_(?![a-z0-9])|:(?=//)|(?<=www)\.", re.IGNORECASE)
 
 _LATEX = {ord(char): rf"\{char}" for char in "&%$#_{}"}
@@ -28,6 +29,11 @@ _LATEX |= {
 def visible(text: str) -> str:
     """Return `text` with control characters shown as symbols, so that they change nothing around them."""
     return text.replace("\r\n", "\n").translate(_CONTROL)
+
+
+def safe(text: str) -> str:
+    """Return `text` for HTML, between tags or within a quoted attribute, control characters visible."""
+    return text.replace("\r\n", "\n").translate(_HTML)
 
 
 def markdown(text: str) -> str:

@@ -131,7 +131,7 @@ def trial_of(cell: Cell, seed: int, draw: str | None, evaluate: Subset, words: s
         config={},
         learning_rate=1e-3,
         weight_decay=0.0,
-        steps=40,
+        steps=0 if cell.method == "untuned" else 40,
         task="places",
         task_version=1,
         train=Subset(name="train", split="train", size=size, draw=draw, sha256="d" * 64),
@@ -166,7 +166,7 @@ def result_of(trial: Trial, outputs: Sequence[Prediction], items: Mapping[int, E
         "scores": found.values,
         "item_statistics": found.statistics,
         "predictions": tuple(outputs),
-        "best_step": 40,
+        "best_step": trial.steps,
         "cost": cost_of(trial.method),
     }
     return Result(trial_id=trial.id, **(values | changes))

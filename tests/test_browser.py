@@ -219,14 +219,15 @@ def test_pages_fit_a_phone(visit, folder, path):
     assert wide(page) <= 0
 
 
-def test_print_opens_what_is_folded(visit):
-    page = visit().go("index.html")
+def test_print_opens_what_is_folded_and_fits_the_paper(visit):
+    page = visit(viewport={"width": 1047, "height": 720}).go("index.html")  # A4 lengthways less margins of 10 mm
     hidden = page.get_by_text("A board holds the rows of one backbone")
     assert not hidden.is_visible()
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print")
     assert hidden.is_visible() and not page.locator("nav").is_visible()
     assert not page.locator(".filters").first.is_visible()
+    assert wide(page) <= 0
 
 
 def test_pages_can_be_read_without_javascript(visit, folder):

@@ -39,6 +39,8 @@ COMMANDS = [
     "score",
     "generate",
     "report",
+    "compare",
+    "claim",
     "export",
     "rerun",
     "gc",

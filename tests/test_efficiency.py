@@ -2,6 +2,7 @@
 
 import random
 
+import altair as alt
 import pytest
 import site_store as invented
 
@@ -168,7 +169,19 @@ def test_storage_of_n_tasks_is_a_backbone_and_n_deltas_or_n_copies(page):
 def test_storage_without_a_kept_delta_is_not_known(tmp_path):
     store = invented.full_store(tmp_path, ITEMS, lambda m, _: invented.cost_of(m, stored_bytes=0), ["prefix"])
     found = row(table(efficiency.page(collect(store)), "storage-"), "prefix")
-    assert [entry.note for entry in found[1:]] == ["no size stored"] * 4
+    assert [entry.note for entry in found[1:]] == ["no delta is kept, so its size is not known"] * 4
+
+
+def test_a_row_without_a_model_has_neither_storage_nor_latency(tmp_path):
+    """The copy of the source: nothing is loaded, trained or decoded."""
+    spent = {"decode_flops": 0.0, "decode_seconds": 0.0, "device": "none", "stored_parameters": 0, "stored_bytes": 0}
+    both = invented.full_store(
+        tmp_path, ITEMS, lambda m, _: invented.cost_of(m, **(spent if m == "infix" else {})), ["untuned", "infix"]
+    )
+    page = efficiency.page(collect(both))
+    assert [entry.note for entry in row(table(page, "storage-"), "infix")[1:]] == ["no model is needed"] * 4
+    assert row(table(page, "latency-"), "infix")[1].note == "not measured: no model decodes"
+    assert row(table(page, "latency-"), "infix")[2].value is None
 
 
 def test_latency_is_per_output_and_against_the_bare_backbone(page):
@@ -194,8 +207,10 @@ def test_latency_that_was_not_measured_says_why(page, tmp_path):
     assert lonely[2].note == "not measured: no untuned row here"
 
 
-def test_the_page_can_be_written(page):
+def test_the_page_can_be_written_and_its_figures_are_valid(page):
     assert "Storage for many tasks" in html(page, [])
+    for figure in (block for block in page.all_blocks() if isinstance(block, Figure)):
+        alt.LayerChart.from_dict(figure.spec, validate=True)
 
 
 def test_without_a_cost_there_is_no_page(tmp_path):

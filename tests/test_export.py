@@ -50,7 +50,7 @@ AS_MODEL = ("ft_top2", "full_ft")
 def run(folder: Path, backbone: str, rows: list[str], **changes: Any) -> dict[str, Trial]:
     """Run a trial of each row into the store of a folder."""
     plan = {"protocol": 1, "name": "mine", "backbones": [backbone], "tasks": ["places"], "sizes": [10], "test": 4}
-    plan |= {"training": {"steps": 4, "batch_size": 4, "evaluations": 1}, "precision": "float32", "untuned": False}
+    plan |= {"training": {"steps": 4, "batch_size": 4, "evaluations": 1}, "precision": "float32", "baselines": []}
     plan |= {"words": "task", "decoding": {"max_new_tokens": 12, "beams": 2}}
     methods = [{**ROWS[row], "row": row, "config": {"learning_rate": 0.05, **ROWS[row]["config"]}} for row in rows]
     cells = expand(yaml.safe_dump({**plan, "methods": methods, **changes})).cells

@@ -4,6 +4,7 @@ import statistics
 from dataclasses import replace
 from functools import cache
 
+import altair as alt
 import pytest
 import site_store as invented
 
@@ -16,8 +17,7 @@ from featherbench.reports.report import collect
 from featherbench.tasks.base import Example
 
 ITEMS = invented.some_items()
-SEEN = [i for i, e in ITEMS.items() if e.tags["seen"] == "seen"]
-UNSEEN = [i for i, e in ITEMS.items() if e.tags["seen"] == "unseen"]
+SEEN, UNSEEN = (tuple(i for i, e in ITEMS.items() if e.tags["seen"] == side) for side in ("seen", "unseen"))
 SEEDS = range(invented.SEEDS)
 
 
@@ -54,9 +54,8 @@ def gaps(method: str) -> list[float]:
     return [unseen - seen for unseen, seen in zip(values(method, "unseen"), values(method, "seen"), strict=True)]
 
 
-def gap_psi(method: str, seed: int, seen, unseen, items=ITEMS) -> list[float]:
-    """Return influences of the gap over the groups of both sides, scaled to their common number."""
-    parts = [invented.jackknife(outputs(method, seed, items), items, groups) for groups in (unseen, seen)]
+def gap_psi(*parts: list[float]) -> list[float]:
+    """Return influences of the gap from pseudo-values (unseen, seen), scaled to their common number."""
     number, means = sum(map(len, parts)), [statistics.fmean(part) for part in parts]
     sides = zip((1, -1), parts, means, strict=True)
     return [means[0] - means[1] + sign * number / len(p) * (x - m) for sign, p, m in sides for x in p]
@@ -66,9 +65,12 @@ def difference(ours, theirs):
     return [[a - b for a, b in zip(one, other, strict=True)] for one, other in zip(ours, theirs, strict=True)]
 
 
-def by_category(members) -> list[list[int]]:
+@cache
+def by_category(method: str, members: tuple[int, ...]) -> list[list[float]]:
+    """Return pseudo-values of whole categories by seed."""
     names = dict.fromkeys(ITEMS[i].tags["category"] for i in members)
-    return [[i for i in members if ITEMS[i].tags["category"] == name] for name in names]
+    groups = [[i for i in members if ITEMS[i].tags["category"] == name] for name in names]
+    return [invented.jackknife(outputs(method, seed), ITEMS, groups) for seed in SEEDS]
 
 
 def test_seen_unseen_all_and_gap_are_the_scorer_s(page):
@@ -95,19 +97,24 @@ def test_the_relative_gap_is_paired_by_seed_and_by_item(page):
 def test_the_interval_of_the_relative_gap_is_for_new_seeds_and_new_items(tmp_path):
     items = invented.some_items(1, 5)
     page = extrapolation.page(collect(invented.full_store(tmp_path, items, methods=("full_ft", "prefix"))))
-    single = [[[i] for i, e in items.items() if e.tags["seen"] == side] for side in ("seen", "unseen")]
-    psi = difference(*([gap_psi(method, seed, *single, items) for seed in SEEDS] for method in ("prefix", "full_ft")))
+    single = [[[i] for i, e in items.items() if e.tags["seen"] == side] for side in ("unseen", "seen")]
+
+    def psi(method: str) -> list[list[float]]:
+        written = [outputs(method, seed, items) for seed in SEEDS]
+        return [gap_psi(*(invented.jackknife(one, items, groups) for groups in single)) for one in written]
+
     found = row(table(page, "gaps-"), "prefix")[5].parts["half width"]
-    assert found == pytest.approx(invented.half_width(psi), rel=1e-6)
+    assert found == pytest.approx(invented.half_width(difference(psi("prefix"), psi("full_ft"))), rel=1e-6)
 
 
 def test_with_fourteen_unseen_categories_the_category_is_the_unit(page):
     found = row(table(page, "units-"), "prefix")
-    seen, unseen = by_category(SEEN), by_category(UNSEEN)
-    psi = [invented.jackknife(outputs("prefix", seed), ITEMS, unseen) for seed in SEEDS]
     assert found[1].value == pytest.approx(statistics.fmean(values("prefix", "unseen")), rel=1e-9)
-    assert found[1].parts["half width"] == pytest.approx(invented.half_width(psi), rel=1e-6)
-    ours, theirs = ([gap_psi(method, seed, seen, unseen) for seed in SEEDS] for method in ("prefix", "full_ft"))
+    assert found[1].parts["half width"] == pytest.approx(invented.half_width(by_category("prefix", UNSEEN)), rel=1e-6)
+    ours, theirs = (
+        [gap_psi(*both) for both in zip(by_category(method, UNSEEN), by_category(method, SEEN), strict=True)]
+        for method in ("prefix", "full_ft")
+    )
     assert found[2].parts["half width"] == pytest.approx(invented.half_width(ours), rel=1e-6)
     assert found[3].parts["half width"] == pytest.approx(invented.half_width(difference(ours, theirs)), rel=1e-6)
     assert found[3].value == row(table(page, "gaps-"), "prefix")[5].value
@@ -192,5 +199,7 @@ def test_without_seen_items_there_is_no_page(tmp_path):
     assert extrapolation.page(collect(store)) is None
 
 
-def test_the_page_can_be_written(page):
+def test_the_page_can_be_written_and_its_figures_are_valid(page):
     assert "By category" in html(page, [])
+    for figure in (block for block in page.all_blocks() if isinstance(block, Figure)):
+        alt.LayerChart.from_dict(figure.spec, validate=True)

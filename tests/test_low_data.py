@@ -3,6 +3,7 @@
 import statistics
 from functools import cache
 
+import altair as alt
 import pytest
 import site_store as invented
 
@@ -162,5 +163,7 @@ def test_one_size_or_none_has_no_page(tmp_path):
     assert low_data.page(collect(invented.sizes_store(tmp_path, missing=one))) is None
 
 
-def test_the_page_can_be_written(page):
+def test_the_page_can_be_written_and_its_figures_are_valid(page):
     assert "The same inputs at each size" in html(page, [])
+    for figure in (block for block in page.all_blocks() if isinstance(block, Figure)):
+        alt.LayerChart.from_dict(figure.spec, validate=True)

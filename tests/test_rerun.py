@@ -20,14 +20,16 @@ from featherbench.harness.records import Result as TrialResult
 from featherbench.harness.records import Trial
 from featherbench.harness.rerun import RerunError, check, circumstances, largest_difference
 from featherbench.harness.store import Store
+from featherbench.harness.tuned import BatchRows
 from featherbench.harness.worker import Engine, run_trial
+from featherbench.methods.embedding_only import place_embeddings
 
 torch.set_num_threads(1)
 
 
 def cells(backbone: str, **changes: Any) -> list[CellPlan]:
     plan = {"protocol": 1, "name": "mine", "backbones": [backbone], "tasks": ["places"], "sizes": [10], "test": 4}
-    plan |= {"training": {"steps": 6, "batch_size": 4, "evaluations": 3}, "precision": "float32", "untuned": False}
+    plan |= {"training": {"steps": 6, "batch_size": 4, "evaluations": 3}, "precision": "float32", "baselines": []}
     plan |= {"decoding": {"max_new_tokens": 8, "beams": 2}, "methods": ["prefix"]}
     return list(expand(yaml.safe_dump({**plan, **changes})).cells)
 
@@ -83,6 +85,27 @@ def test_a_rerun_gives_the_same_bits_and_stores_a_look_alone(method: str, tmp_pa
     engine = Engine(artifacts=str(tmp_path / "warm"), scratch=str(tmp_path))
     warm = run_trial(trial, engine)  # what the first run left on disk is read
     assert warm.delta_sha256 == kept.trial(trial.id)["delta_sha256"]
+
+
+def test_gradients_of_virtual_tokens_have_the_same_bits_with_several_threads() -> None:
+    """Eight rows of 80 tokens: enough for torch to share the work between threads."""
+    virtual = torch.full((1, 8, 80), -1)
+    virtual[:, :, 30:40] = torch.arange(10)
+    rows = BatchRows(sizes=torch.tensor([10]), virtual=virtual)
+    draw = torch.Generator().manual_seed(0)
+    x, weight = torch.randn(1, 8, 80, 128, generator=draw), torch.randn(1, 8, 80, 128, generator=draw)
+    found = set()
+    try:
+        for threads in (1, *[2] * 10):
+            torch.set_num_threads(threads)
+            embeddings = torch.ones(1, 10, 128, requires_grad=True)
+            (place_embeddings(x, embeddings, rows) * weight).sum().backward()
+            assert embeddings.grad is not None
+            found.add(embeddings.grad.numpy().tobytes())
+    finally:
+        torch.set_num_threads(1)
+    assert len(found) == 1
+    torch.testing.assert_close(embeddings.grad[0], weight[0, :, 30:40].sum(0))
 
 
 def test_what_differs_is_said_for_programs_and_by_exit_code(tiny_llama: str, tmp_path: Path) -> None:

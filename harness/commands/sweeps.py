@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import shlex
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from featherbench.harness.plan import Plan
     from featherbench.harness.records import Result, Trial
     from featherbench.harness.store import Failure, Store
+    from featherbench.reports.report import Report
 
 
 def plan(
@@ -340,18 +342,21 @@ def _run(
         counts = sweep.done()
         from filelock import FileLock
 
-        from featherbench.reports.site import write_report
+        from featherbench.reports.report import collect
+        from featherbench.reports.site import write_site
 
         if not kept.num_drivers():
             shutil.rmtree(folder / "frozen", ignore_errors=True)  # no trial is left that could share it
         with FileLock(folder / "report.lock"):  # drivers of one plan end together
-            pages = write_report(kept, folder / "report") if set(counts) - {"new"} else []
-    page = str(pages[0]) if pages else None  # nothing has finished, so there is nothing to report
+            report = collect(kept) if set(counts) - {"new"} else None  # nothing has finished: nothing to report
+            page = str(write_site(report, folder / "report")[0]) if report else None
     summary = {"plan": expanded.name, "ran": ran, **counts, "report": page, "store": kept.shown_url}
     if as_json:
         show_json({**summary, "stopped": stopped} if stopped else summary)
     else:
         say(f"{ran} trials ran; of all {sweep.total}: " + ", ".join(f"{n} {s}" for s, n in sorted(counts.items())))
+        if report:
+            _show_report(report, folder)
         say(f"report: {page or 'none, since nothing has finished'}")
         if stopped:
             say(f"{stopped}; the same command goes on from here.", error=True)
@@ -359,3 +364,28 @@ def _run(
         raise typer.Exit(STOPPED)
     if counts.get("failed") or counts.get("new"):
         raise typer.Exit(FAILED)
+
+
+def _show_report(report: Report, folder: Path) -> None:
+    """Print what was found, the answers to the plan's headline list, and what to type next."""
+    from featherbench.reports.terminal import headline_lines, leaderboard_lines
+
+    say("")
+    for line in leaderboard_lines(report):
+        say(line)
+    if answers := list(headline_lines(report)):
+        say("Headline comparisons of the plan (p by Holm; `featherbench claim` says more):")
+        for line in answers:
+            say(line)
+        say("")
+    rows = list(dict.fromkeys(row.cell.row for board in report.boards for row in board.rows if row.rank))
+    where = f"--out {_short(folder)}"
+    if len(rows) > 1:
+        say(f"Next:  featherbench compare {shlex.quote(rows[0])} {shlex.quote(rows[1])} {where}")
+        say(f"       featherbench export TRIAL {where}   (trials: in the report, or `featherbench status --trials`)")
+        say("       featherbench cp quickstart mine.yaml   (a plan of your own)")
+
+
+def _short(folder: Path) -> Path:
+    """Return the folder as one would type it from here."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

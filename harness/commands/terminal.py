@@ -69,7 +69,7 @@ def mended_errors() -> Iterator[None]:
     from featherbench.harness.store import StoreError
     from featherbench.tasks.files import DataError
 
-    usage = ("PlanError", "UnsupportedBackbone", "BudgetError", "OutputError", "ExportError")
+    usage = ("PlanError", "UnsupportedBackbone", "BudgetError", "OutputError", "ExportError", "ClaimError")
     environment = (
         "BackboneError",
         "ClusterError",

@@ -21,7 +21,7 @@ from featherbench.reports.blocks import (
 )
 from featherbench.reports.licence import attribution, why_not_shown
 from featherbench.reports.losses import row_losses
-from featherbench.reports.pages.leaderboard import count_fields
+from featherbench.reports.pages.leaderboard import COUNTS, count_fields
 from featherbench.reports.read import Run
 from featherbench.reports.report import Report
 from featherbench.reports.samples import samples
@@ -121,7 +121,7 @@ def scores_table(board: Board) -> Table:
         header.append(Entry(text=metric, note=f"{primary}mean ± 95 % interval"))
         if ends:
             header.append(Entry(text="every trial", note=f"from {score_text(ends[0])} to {score_text(ends[1])}"))
-    header += entries("trials", "failed", "diverged", "outputs truncated", "outputs empty")
+    header += entries(*COUNTS)
     rows = tuple(tuple(_scores(board, row)) for row in board.rows)
     return Table(
         name=f"scores-{board_name(board)}", title=f"Scores: {board_title(board)}", header=tuple(header), rows=rows

@@ -219,24 +219,25 @@ def _at_budget(board: Board, row: Summary, how: str) -> Entry:
 # --- storage for N tasks ----------------------------------------------------------------------------------------------
 
 
-def storage_bytes(row: Summary, tasks: int) -> float | None:
+def storage(row: Summary, tasks: int) -> Quantity:
     """Return the bytes that N tuned tasks take: one backbone and N deltas, or N copies of a whole model."""
+    if row.costs["decode_flops"].value == 0:
+        return Quantity(value=None, note="no model is needed")
     stored, total, each = (row.costs[name].value for name in ("stored_parameters", "total_parameters", "stored_bytes"))
     precisions = {run.trial.precision for run in row.counted}
     if stored is None or total is None or each is None or len(precisions) != 1:
-        return None
-    if row.cell.method != UNTUNED and stored > 0 and each == 0:
-        return None  # no delta was kept, so its size is not known
+        return Quantity(value=None, note="several precisions" if len(precisions) > 1 else "no size stored")
+    if stored > 0 and each == 0:
+        return Quantity(value=None, note="no delta is kept, so its size is not known")
     backbone = 0.0 if stored >= total else total * BYTES.get(precisions.pop(), 4)
-    return backbone + tasks * each
+    return Quantity(value=backbone + tasks * each)
 
 
 def storage_table(board: Board, name: str) -> Table:
     """Return the storage of every row for 1, 10, 100 and 1000 tasks."""
     rows = []
     for row in board.rows:
-        found = [storage_bytes(row, tasks) for tasks in TASKS]
-        fields = [missing("no size stored") if v is None else Entry(text=bytes_text(v), value=v) for v in found]
+        fields = [cost_entry(storage(row, tasks), bytes_text) for tasks in TASKS]
         whole = (row.costs["stored_parameters"].value or 0) >= (row.costs["total_parameters"].value or math.inf)
         rows.append((Entry(text=row.label, note="a copy a task" if whole else ""), *fields))
     header = (Entry(text="row"), *(Entry(text=f"{n:,} task{'s' * (n > 1)}") for n in TASKS))
@@ -259,11 +260,14 @@ class Latency:
 def latency(runs: Sequence[Run]) -> Latency:
     """Return the mean decoding time per output of the runs that were measured alone."""
     kept = [(run, run.cost) for run in runs if run.cost is not None and run.outputs.kept]
-    alone = [(run, cost) for run, cost in kept if cost.pack == 1 and not cost.decode_halvings]
+    decoded = [(run, cost) for run, cost in kept if cost.decode_seconds > 0]
+    alone = [(run, cost) for run, cost in decoded if cost.pack == 1 and not cost.decode_halvings]
     if not kept:
         return Latency(note="not measured: no cost or no output is kept")
+    if not decoded:
+        return Latency(note="not measured: no model decodes")
     if not alone:
-        packed = all(cost.pack != 1 for _, cost in kept)
+        packed = all(cost.pack != 1 for _, cost in decoded)
         return Latency(
             note=f"not measured: {'trained in packs' if packed else 'no trial decoded alone in whole batches'}"
         )
@@ -318,7 +322,6 @@ def _overhead(row: Summary, base: Summary | None, own: Latency, other: Latency |
         return missing(f"not measured: {own.device} here, {other.device} for {base.label}")
     if own.decoding != other.decoding:
         return missing(f"not measured: decoded with other settings than {base.label}")
-    if not other.seconds or own.seconds is None:
-        return missing(f"not measured: {base.label} took no time")
+    assert own.seconds is not None and other.seconds is not None
     ratio = own.seconds / other.seconds
     return Entry(text=f"{number_text(ratio)} ×", value=ratio)

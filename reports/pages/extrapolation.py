@@ -157,15 +157,17 @@ def _scored(row: Summary, metric: str) -> bool:
 def _over_categories(board: Board, metric: str, tag: str, number: int, name: str) -> Iterator[Block]:
     yield Text(
         text=f"With {number} unseen categories (tag “{tag}”) the category can be the unit: here it stands in the place of "
-        "the item, so the intervals are for new seeds (or draws) and new categories. The items of a category share "
-        "their words, which makes these intervals the more careful ones; means are those of the table above."
+        "the item, so the intervals are for new seeds (or draws) and new categories. Items of a category share their words, "
+        "so that intervals over items alone promise too much of new categories; means are those of the table above."
     )
     against = reference(board)
     relative = f"gap − gap of {against.label}" if against else "relative gap"
     rows = []
     for row in board.rows:
         if row.gaps[metric].mean is None:
-            rows.append((Entry(text=row.label), *(missing(row.gaps[metric].note) for _ in range(3))))
+            rows.append(
+                (Entry(text=row.label), *(missing(_not_compared(row, against, row.gaps[metric])) for _ in range(3)))
+            )
             continue
         fields = [Entry(text=row.label)]
         for subset in (UNSEEN, GAP):

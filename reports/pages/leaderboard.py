@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from featherbench.harness.records import Cell
@@ -54,6 +54,9 @@ HOW_TO_READ = (
     "“–” is a missing value; the reason stands beside it.",
 )
 
+Column = Callable[[Board, Summary], Entry]
+"""What a row shows in a column"""
+
 
 def page(report: Report) -> Page:
     """Return the first page."""
@@ -79,53 +82,81 @@ def page(report: Report) -> Page:
 def leaderboard(report: Report, rows: Sequence[tuple[Board, Summary]]) -> Table:
     """Return one line per row of every board."""
     spend = spend_by_cell(report.contents)
-    header = (
-        *entries("row", "task", "backbone", "size", "budget"),
-        Entry(text="score", note="mean ± 95 % interval for new inputs"),
-        Entry(text="this test set", note="± 95 % over seeds or draws"),
-        Entry(text="rank", note="95 % interval, within the board"),
-        Entry(text="every trial", note="on the scale of its board"),
-        *entries("trials", "failed", "diverged", "outputs truncated", "outputs empty"),
-        *entries(*(title for _, title, _ in COST_COLUMNS)),
-        Entry(text="decoding time", note="× the bare backbone's"),
-        Entry(text="spend", note="all trials, search included"),
-    )
+    spent = Entry(text="spend", note="all trials, search included")
     return Table(
         name="leaderboard",
         title="Leaderboard",
-        header=header,
-        rows=tuple(_row(board, row, spend) for board, row in rows),
+        header=(*(head for head, _ in COLUMNS), spent),
+        rows=tuple((*(field(board, row) for _, field in COLUMNS), _spend(row, spend)) for board, row in rows),
         facets=tuple(_facets(board, row) for board, row in rows),
     )
 
 
-def _row(board: Board, row: Summary, spend: Mapping[str, tuple[int, float]]) -> tuple[Entry, ...]:
-    key, metric = board.key, board.primary
-    drawn = strip(board, row, metric, ALL) if metric else None
-    score = Entry(text=MISSING, note="no trial with scores")
-    if metric:
-        value = estimate_entry(row.scores[metric, ALL])
-        score = Entry(
-            text=value.text,
-            value=value.value,
-            note="; ".join(part for part in (metric, value.note) if part),
-            parts={"metric": metric, **value.parts},
-        )
-    return (
-        Entry(text=row.label, note="; ".join(row.notes), link=board_path(board)),
-        Entry(text=f"{key.task}.{key.evaluated}"),
-        Entry(text=key.backbone),
-        Entry(text=_size(board), value=key.size, note=_unit(board)),
-        Entry(text=_budget(row.cell), value=row.cell.budget),
-        score,
-        test_set_entry(row.scores[metric, ALL]) if metric else Entry(text=MISSING),
-        rank_entry(row),
-        Entry(text="" if drawn else MISSING, strip=drawn),
-        *count_fields(row),
-        *(cost_entry(row.costs[name], show) for name, _, show in COST_COLUMNS),
-        cost_entry(latency(board, row), lambda value: f"{number_text(value)} ×"),
-        _spend(row, spend),
-    )
+def _row(board: Board, row: Summary) -> Entry:
+    return Entry(text=row.label, note="; ".join(row.notes), link=board_path(board))
+
+
+def _score(board: Board, row: Summary) -> Entry:
+    if board.primary is None:
+        return Entry(text=MISSING, note="no trial with scores")
+    found = estimate_entry(row.scores[board.primary, ALL])
+    note = "; ".join(part for part in (board.primary, found.note) if part)
+    return replace(found, note=note, parts={"metric": board.primary, **found.parts})
+
+
+def _test_set(board: Board, row: Summary) -> Entry:
+    return test_set_entry(row.scores[board.primary, ALL]) if board.primary else Entry(text=MISSING)
+
+
+def _latency(board: Board, row: Summary) -> Entry:
+    return cost_entry(latency(board, row), lambda value: f"{number_text(value)} ×")
+
+
+def _strip(board: Board, row: Summary) -> Entry:
+    drawn = strip(board, row, board.primary, ALL) if board.primary else None
+    return Entry(text="" if drawn else MISSING, strip=drawn)
+
+
+def _size(board: Board, row: Summary) -> Entry:
+    size = board.key.size
+    if size is None:
+        return Entry(text="whole")
+    return count_entry(size, f"{board.key.size_unit}s")
+
+
+def _budget(board: Board, row: Summary) -> Entry:
+    return Entry(text=budget_text(row.cell), value=row.cell.budget)
+
+
+def budget_text(cell: Cell) -> str:
+    """Return e.g. "0.1 %" of the backbone, in stored parameters."""
+    return MISSING if cell.budget is None else f"{100 * cell.budget:g} %"
+
+
+def _cost(name: str, show: Callable[[float], str]) -> Column:
+    return lambda board, row: cost_entry(row.costs[name], show)
+
+
+def _count(number: int) -> Column:
+    return lambda board, row: count_fields(row)[number]
+
+
+COUNTS = ("trials", "failed", "diverged", "outputs truncated", "outputs empty")
+COLUMNS: tuple[tuple[Entry, Column], ...] = (
+    (Entry(text="row"), _row),
+    (Entry(text="score", note="mean ± 95 % interval for new inputs"), _score),
+    (Entry(text="this test set", note="± 95 % over seeds or draws"), _test_set),
+    (Entry(text="rank", note="95 % interval, within the board"), lambda board, row: rank_entry(row)),
+    (Entry(text="every trial", note="on the scale of its board"), _strip),
+    (Entry(text="task"), lambda board, row: Entry(text=f"{board.key.task}.{board.key.evaluated}")),
+    (Entry(text="size"), _size),
+    (Entry(text="budget"), _budget),
+    (Entry(text="backbone"), lambda board, row: Entry(text=board.key.backbone)),
+    *((Entry(text=name), _count(number)) for number, name in enumerate(COUNTS)),
+    *((Entry(text=title), _cost(name, show)) for name, title, show in COST_COLUMNS),
+    (Entry(text="decoding time", note="× the bare backbone's"), _latency),
+)
+"""Header and content of every column"""
 
 
 def spend_by_cell(contents: Contents) -> dict[str, tuple[int, float]]:
@@ -220,25 +251,13 @@ def count_fields(row: Summary) -> tuple[Entry, ...]:
     )
 
 
-def _size(board: Board) -> str:
-    return "whole" if board.key.size is None else f"{board.key.size:,}"
-
-
-def _unit(board: Board) -> str:
-    return "" if board.key.size is None else f"{board.key.size_unit}s"
-
-
-def _budget(cell: Cell) -> str:
-    return MISSING if cell.budget is None else f"{100 * cell.budget:g} %"
-
-
 def _facets(board: Board, row: Summary) -> dict[str, str]:
     key = board.key
     return {
         "task": key.task,
         "backbone": key.backbone,
         "size": size_text(key.size, key.size_unit),
-        "budget": "none" if row.cell.budget is None else f"{100 * row.cell.budget:g} %",
+        "budget": "none" if row.cell.budget is None else budget_text(row.cell),
         "evaluated": key.evaluated,
         "method": row.cell.method,
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from featherbench.harness.records import Trial
 from featherbench.reports import read
-from featherbench.reports.aggregate import ALL, UNTUNED, Board, Summary
+from featherbench.reports.aggregate import ALL, Board, Summary
 from featherbench.reports.blocks import Block, Bullets, Entry, Figure, Folded, Heading, Page, Samples, Table, Text
 from featherbench.reports.charts import Sizes, colours, sizes_chart
 from featherbench.reports.comparisons import difference, mean_difference
@@ -92,7 +92,7 @@ def _series(report: Report, found: Series) -> Iterator[Block]:
     yield labelled_table(report, found, f"labelled-{name}", title)
     drawn = _drawn(found)
     if drawn:
-        palette = colours([row for board in reversed(found.boards) for row in board.rows])
+        palette = colours([row for board in found.boards for row in board.rows])
         spec = sizes_chart(drawn, found.metric, found.unit, {label: palette[label] for label in found.labels})
         caption = (
             f"Means over {found.unit}s with 95 % bands, for new inputs where the score allows it; rows without a band have "
@@ -128,7 +128,7 @@ def labelled_table(report: Report, found: Series, name: str, title: str) -> Tabl
     for board in found.boards:
         cells = {row.cell.id for row in board.rows}
         searched = [run.trial for run in report.contents.runs if run.phase == "search" and run.cell.id in cells]
-        final = [run.trial for row in board.rows if row.cell.method != UNTUNED for run in row.counted]
+        final = [run.trial for row in board.rows for run in row.counted if run.trial.steps]
         rows.append(
             (
                 Entry(text=f"{board.key.size:,}", value=board.key.size, link=board_path(board)),

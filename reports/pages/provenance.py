@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from featherbench.reports.blocks import Block, Code, Entry, Folded, Heading, Page, Table, entries
+from featherbench.reports.citing import citation, methods_paragraph
 from featherbench.reports.provenance import Origin
 from featherbench.reports.report import Report
 from featherbench.reports.tables import trial_path
@@ -14,7 +15,12 @@ LOOKS = "How often each evaluated split was looked at"
 
 def page(report: Report) -> Page:
     """Return the page."""
-    blocks: list[Block] = [Heading(level=2, text="Plans")]
+    blocks: list[Block] = [
+        Heading(level=2, text="To copy"),
+        Code(title="Methods paragraph", text=methods_paragraph(report)),
+        Code(title="Citation", text=citation()),
+        Heading(level=2, text="Plans"),
+    ]
     for plan in report.contents.plans:
         title = f"Plan {plan.name} ({plan.id}), recorded {plan.created}"
         blocks.append(Folded(title=title, blocks=(Code(text=plan.text),)))

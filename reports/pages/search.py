@@ -1,27 +1,167 @@
-"""search.html: what was tried on validation, and what the final phase used of it."""
+"""search.html: what was tried on validation, what the final phase used of it, and what a smaller search would find."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 
-from featherbench.reports.blocks import Block, Entry, Folded, Page, Table, entries
+from featherbench.harness.records import content_hash
+from featherbench.reports.blocks import Block, Entry, Figure, Folded, Heading, Page, Table, Text, entries
+from featherbench.reports.budget import Budget, budgets
+from featherbench.reports.plots import Axis, Point, plot
 from featherbench.reports.report import Report
 from featherbench.reports.search import Search, Tried
-from featherbench.reports.tables import configuration_text, count_entry, trial_path
-from featherbench.reports.text import MISSING, score_text
+from featherbench.reports.statistics import STUDIES_FROM
+from featherbench.reports.tables import configuration_text, count_entry, size_text, trial_path
+from featherbench.reports.text import MISSING, flops_text, number_text, score_text, seconds_text
+
+NO_RESULT = (
+    "The validation score chose the configuration and is too good by that choice: validation scores are never results."
+)
+CURVES = (
+    "The expected best validation score of n configurations is the mean over every choice of n among those tried, so it "
+    "answers what a smaller search would have found. Configurations are quasi-random points of the search space, before "
+    "any adaptive phase. Each was spent: one that diverged counts with the score of its best weights, which are those "
+    "of step 0 at the worst; one of which a trial failed counts with the worst score of its row. Costs are n times the "
+    "row's mean cost of a configuration. The band is a 95 % t interval over independently scrambled studies, from three "
+    "on; with fewer there are the line and the points, each a configuration at its place in the search, and no band."
+)
 
 
 def page(report: Report) -> Page | None:
     """Return the page; None if no cell was searched."""
     if not report.searches:
         return None
-    blocks: list[Block] = [search_table(report.searches)]
+    blocks: list[Block] = [Heading(level=2, text="Searches"), search_table(report.searches)]
     for search in report.searches:
         if search.tried:
             title = f"{search.cell.label}: {len(search.tried)} configurations tried"
             blocks.append(Folded(title=title, blocks=(tried_table(search),)))
-    lead = "The validation score chose the configuration and is too good by that choice: it is never a result."
-    return Page(path="search.html", title="Search", lead=lead, blocks=tuple(blocks))
+    if found := budgets(report.searches):
+        blocks += [Heading(level=2, text="Expected validation score against budget"), Text(text=CURVES)]
+        blocks += [block for rows in by_task(found) for block in _curves(rows)]
+    return Page(path="search.html", title="Search", lead=NO_RESULT, blocks=tuple(blocks))
+
+
+# --- expected validation score ----------------------------------------------------------------------------------------
+
+
+def by_task(found: Sequence[Budget]) -> list[list[Budget]]:
+    """Return the rows that were validated alike together: backbone, task, size, score and validation items."""
+    groups: dict[tuple[object, ...], list[Budget]] = {}
+    for one in found:
+        cell = one.cell
+        key = (cell.backbone, cell.task, cell.size, cell.size_unit, one.metric, one.evaluated)
+        groups.setdefault(key, []).append(one)
+    return list(groups.values())
+
+
+def _curves(rows: Sequence[Budget]) -> Iterator[Block]:
+    cell, metric = rows[0].cell, rows[0].metric
+    where = f"{cell.backbone} · {cell.task} · {size_text(cell.size, cell.size_unit)}"
+    name = content_hash([cell.id, metric, rows[0].evaluated])
+    yield Heading(level=3, text=where)
+    yield Text(text=f"Validation {metric} on {rows[0].evaluated}. {NO_RESULT}", caution=True)
+    for key, title in (("trials", "trials"), ("seconds", "seconds of training and decoding"), ("flops", "FLOPs")):
+        lines = {label: points for label, one in _labels(rows).items() if (points := _points(one, key))}
+        if lines:
+            dots = {label: _dots(one) for label, one in _labels(rows).items() if one.curve.low is None}
+            axis = Axis(title=title, kind="log")
+            spec = plot(
+                f"Expected best validation {metric} · {where}",
+                axis,
+                Axis(title=f"expected best validation {metric}"),
+                lines=lines,
+                dots=dots if key == "trials" else None,
+            )
+            yield Figure(name=f"budget-{key}-{name}", title=f"{metric} against {title}: {where}", spec=spec)
+    table = budget_table(rows, where, name)
+    yield Folded(title=table.title, blocks=(table,))
+
+
+def _labels(rows: Sequence[Budget]) -> dict[str, Budget]:
+    """Return the rows by label, with the cell's id where a label occurs twice."""
+    times = Counter(one.cell.row for one in rows)
+    return {one.cell.row if times[one.cell.row] == 1 else f"{one.cell.row} ({one.cell.id})": one for one in rows}
+
+
+def _cost(one: Budget, key: str) -> float | None:
+    return {"trials": one.trials, "seconds": one.seconds, "flops": one.flops}[key]
+
+
+def _points(one: Budget, key: str) -> list[Point]:
+    """Return the curve's points for one kind of cost; empty where it is not stored, or is nothing."""
+    curve, cost = one.curve, _cost(one, key)
+    if not cost:
+        return []
+    return [
+        Point(
+            x=(i + 1) * cost,
+            y=float(mean),
+            text=f"{score_text(float(mean))} expected of {i + 1} configurations",
+            low=None if curve.low is None else float(curve.low[i]),
+            high=None if curve.high is None else float(curve.high[i]),
+        )
+        for i, mean in enumerate(curve.mean)
+    ]
+
+
+def _dots(one: Budget) -> list[Point]:
+    return [
+        Point(x=(i + 1) * one.trials, y=float(value), text=f"{score_text(float(value))}, configuration {i}")
+        for study in one.values
+        for i, value in enumerate(study)
+    ]
+
+
+def budget_table(rows: Sequence[Budget], where: str, name: str) -> Table:
+    """Return the curves as numbers: a line per row and number of configurations."""
+    header = (
+        *entries("row", "configurations", "trials", "time", "FLOPs"),
+        Entry(text="expected best, validation (no result)", note="95 % interval over studies"),
+        *entries("studies", "failed trials", "diverged trials"),
+    )
+    body = tuple(
+        (
+            Entry(text=label, note="; ".join(one.notes) if n == 1 else ""),
+            count_entry(n),
+            Entry(text=number_text(n * one.trials), value=n * one.trials),
+            _spent(one.seconds, n, seconds_text),
+            _spent(one.flops, n, flops_text),
+            _expected(one, n),
+            count_entry(one.curve.studies),
+            count_entry(one.failed),
+            count_entry(one.diverged),
+        )
+        for label, one in _labels(rows).items()
+        for n in range(1, len(one.curve.mean) + 1)
+    )
+    facets = tuple({"row": label} for label, one in _labels(rows).items() for _ in one.curve.mean)
+    title = f"Expected best validation {rows[0].metric}: {where}"
+    return Table(name=f"budget-{name}", title=title, header=header, rows=body, facets=facets)
+
+
+def _spent(each: float | None, n: int, show: Callable[[float], str]) -> Entry:
+    if each is None:
+        return Entry(text=MISSING, note="no cost stored")
+    return Entry(text=show(n * each), value=n * each)
+
+
+def _expected(one: Budget, n: int) -> Entry:
+    curve, mean = one.curve, float(one.curve.mean[n - 1])
+    if curve.low is None or curve.high is None:
+        note = f"{curve.studies} {'study' if curve.studies == 1 else 'studies'}: no band below {STUDIES_FROM}"
+        return Entry(text=score_text(mean), value=mean, note=note)
+    low, high = float(curve.low[n - 1]), float(curve.high[n - 1])
+    return Entry(
+        text=score_text(mean),
+        value=mean,
+        note=f"{score_text(low)} to {score_text(high)}",
+        parts={"low": low, "high": high},
+    )
+
+
+# --- what was tried ---------------------------------------------------------------------------------------------------
 
 
 def search_table(searched: Sequence[Search]) -> Table:

@@ -136,8 +136,9 @@ def _places_table(runs: Sequence[Run], board: Board | None) -> Table:
 
 
 def record_text(trial: Trial) -> str:
-    """Return the trial's record as JSON, exact; its hash is the id."""
-    return json.dumps(trial.stated(), indent=2, ensure_ascii=False)
+    """Return the trial's record as JSON with a field a line, exact."""
+    fields = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in trial.stated().items()]
+    return "{\n" + ",\n".join(fields) + "\n}"
 
 
 # --- curves -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,289 @@
+"""A claim -> supported, equivalent, not resolved or contradicted, with every look at it on record (protocol 1.2, 4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from featherbench.harness.store import Store
+from featherbench.reports import read
+from featherbench.reports.aggregate import Summary
+from featherbench.reports.blocks import Entry, Table
+from featherbench.reports.compare import same_comparison
+from featherbench.reports.comparisons import Difference, mean_difference, unlike
+from featherbench.reports.measured import unit_value
+from featherbench.reports.preregistered import REGISTERED, Registered
+from featherbench.reports.report import Report
+from featherbench.reports.statements import ClaimError, Pair, Statement, parse, resolve
+from featherbench.reports.statistics import (
+    ALPHA,
+    LOOK_ALPHA,
+    LOOKS,
+    POWER,
+    Answer,
+    Claim,
+    Interval,
+    Intervals,
+    claim,
+    item_floor,
+    t_interval,
+)
+
+SMALLEST_EFFECT = 1.0
+"""Points of the primary score, where nobody declared another smallest effect of interest"""
+Look = Mapping[str, Any]
+"""A row of the table `claims`"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """How surely a claim must hold, and whether it may be answered now."""
+
+    alpha: float
+    words: str
+    adjusted_p: float | None = None
+    """Holm's, within the plan's headline list"""
+    waits: str = ""
+    """Why there is no answer at this number of units"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """One claim with its answer. Effects are turned so that above 0 ours scores better."""
+
+    statement: Statement
+    answer: Answer
+    reason: str
+    """Why it is not resolved where the numbers alone do not say so"""
+    difference: Difference
+    """Ours - theirs in the score's own direction"""
+    effect: Intervals | None
+    found: Claim | None
+    rule: Rule
+    smallest_effect: float
+    declared: str
+    """Who declared the smallest effect"""
+    settle: str
+    """What more would settle it"""
+    earlier: tuple[Look, ...]
+    """Looks at this claim or its opposite that were on record before, oldest first"""
+
+    @property
+    def estimate(self) -> float | None:
+        """The effect: above 0 ours scores better."""
+        raw = self.difference.estimate
+        return raw if raw is None or self.difference.higher_is_better else -raw
+
+    @property
+    def look(self) -> dict[str, Any]:
+        """This look, as it is stored."""
+        interval = None if self.found is None else self.found.interval
+        return {
+            "claim": str(self.statement),
+            "cells": sorted(self.difference.cells),
+            "units": len(self.difference.units),
+            "alpha": self.rule.alpha,
+            "smallest_effect": self.smallest_effect,
+            "answer": self.answer,
+            "estimate": self.estimate,
+            "low": None if interval is None else float(interval.low),
+            "high": None if interval is None else float(interval.high),
+            "p": None if self.found is None else self.found.p,
+        }
+
+
+def answer(report: Report, text: str, smallest_effect: float | None = None) -> Answered:
+    """Answer a claim and store the look.
+
+    Raises: ClaimError if the claim cannot be read, or speaks of what the store does not have.
+    """
+    if smallest_effect is not None and not 0 < smallest_effect < math.inf:
+        raise ClaimError(f"the smallest effect must be above 0, not {smallest_effect:g}: give points of the score.")
+    statement, pairs = resolve(parse(text), report.boards)
+    difference = mean_difference(pairs, subset=statement.subset)
+    looks = read.claim_looks(report.store)
+    earlier = tuple(look for look in looks if look["claim"] in (str(statement), str(statement.reversed)))
+    effect, declared = _smallest_effect(report, statement, difference, smallest_effect)
+    rule = _rule(report, pairs, difference, earlier)
+    oriented = _turned(difference)
+    found = None
+    if oriented is not None:
+        found = claim(oriented.primary, effect, adjusted_p=rule.adjusted_p, alpha=rule.alpha)
+    treated = list(dict.fromkeys(name for _, ours, theirs in pairs for name in unlike(ours, theirs)))
+    reason = "" if not treated else f"the rows were not treated alike: another {', another '.join(treated)}"
+    if found is None:
+        reason = difference.note or "there is no interval"
+    result = Answered(
+        statement=statement,
+        answer="not resolved" if found is None or reason or rule.waits else found.answer,
+        reason=reason or rule.waits,
+        difference=difference,
+        effect=oriented,
+        found=found,
+        rule=rule,
+        smallest_effect=effect,
+        declared=declared,
+        settle=_settle(difference, effect, rule),
+        earlier=earlier,
+    )
+    _store(report.store, result.look, earlier)
+    return result
+
+
+def registered(report: Report) -> list[tuple[Registered, tuple[Answered | str, ...]]]:
+    """Return the registered claims with the present answer of each statement, or what is missing; looks are stored."""
+    found = []
+    for one in REGISTERED:
+        answers: list[Answered | str] = []
+        for text in one.statements:
+            try:
+                answers.append(answer(report, text, one.smallest_effect))
+            except ClaimError as error:
+                answers.append(str(error))
+        found.append((one, tuple(answers)))
+    return found
+
+
+def _smallest_effect(
+    report: Report, statement: Statement, difference: Difference, given: float | None
+) -> tuple[float, str]:
+    """Return the smallest effect of interest and who declared it."""
+    if given is not None:
+        return given, "given"
+    for one in report.headlines:
+        if any(same_comparison(difference, d) for d in one.differences):
+            return one.spec.smallest_effect, f"declared by the plan {one.name}"
+    for claimed in REGISTERED:
+        if str(statement) in (str(s) for text in claimed.statements for s in (parse(text), parse(text).reversed)):
+            return claimed.smallest_effect, f"registered for {claimed.id}"
+    return SMALLEST_EFFECT, "the default"
+
+
+def _rule(report: Report, pairs: Sequence[Pair], difference: Difference, earlier: Sequence[Look]) -> Rule:
+    """Return Holm's rule for a finished comparison of a headline list; else that of the looks (1.2)."""
+    units, unit = len(difference.units), difference.unit
+    before = sorted({look["units"] for look in earlier if look["units"] != units and _answered(look)})
+    listed = [(one, d) for one in report.headlines for d in one.differences if same_comparison(difference, d)]
+    complete = all(_complete(row, difference) for _, *rows in pairs for row in rows)
+    if listed and complete and not before:
+        one, d = listed[0]
+        words = f"Holm over the {len(one.spec.rows)} comparisons of the plan {one.name}'s headline list"
+        return Rule(alpha=ALPHA, words=words, adjusted_p=d.adjusted_p)
+    why = "in no headline list"
+    if listed:
+        why = f"looked at before with {before[0]} {unit}s" if before else "the headline list's trials are not all there"
+    words = f"one of the looks at {', '.join(map(str, LOOKS))} {unit}s, {LOOK_ALPHA} each ({why})"
+    following = next((look for look in LOOKS if look > units), None)
+    if units in LOOKS:
+        waits = ""
+    elif following is not None:
+        waits = f"{units} {unit}s are no look: {following - units} more until the look at {following}"
+    else:
+        waits = (
+            f"{units} {unit}s are beyond the last look at {LOOKS[-1]}: only a headline list, fixed before, can answer"
+        )
+    return Rule(alpha=LOOK_ALPHA, words=words, waits=waits)
+
+
+def _answered(look: Look) -> bool:
+    """Say whether a look could have answered, so that it took its part of the error."""
+    return look["units"] in LOOKS or look["alpha"] == ALPHA
+
+
+def _complete(row: Summary, difference: Difference) -> bool:
+    """Say whether all planned places of a row have results, and all of its units are compared."""
+    if row.deterministic:
+        return True
+    final = row.cell.fixed.get("final", {})
+    planned = final.get("seeds", 0) * final.get("draws", 0)
+    lost = row.counts.failed + row.counts.unfinished
+    units = {unit_value(run, row.unit) for run in row.counted}
+    return row.counts.places == planned and not lost and units == set(difference.units)
+
+
+def _turned(difference: Difference) -> Intervals | None:
+    """Return the intervals of the effect: above 0 ours scores better."""
+    if difference.found is None or difference.higher_is_better:
+        return difference.found
+    new_inputs, test_set = difference.found.new_inputs, difference.found.test_set
+    return Intervals(new_inputs=None if new_inputs is None else _negative(new_inputs), test_set=_negative(test_set))
+
+
+def _negative(found: Interval) -> Interval:
+    return t_interval(
+        -found.estimate,
+        found.standard_error,
+        found.degrees_of_freedom,
+        units=found.units,
+        items=found.items,
+        level=found.level,
+    )
+
+
+def _settle(difference: Difference, effect: float, rule: Rule) -> str:
+    """Return what more would find a true difference as large as the smallest effect (1.6)."""
+    spread, unit, units = difference.spread, difference.unit, len(difference.units)
+    if spread is None:
+        return f"run more {unit}s of both rows: {units} are common to them"
+    floor = item_floor(spread, alpha=rule.alpha)
+    if floor >= effect:
+        return (
+            f"no number of {unit}s finds a difference of {effect:g} on this test set: with its {spread.items} items, "
+            f"differences below {floor:.2g} stay undetectable; more test items would help"
+        )
+    needed = difference.needed(effect, rule.alpha)
+    often = f"a difference of {effect:g} in {POWER:.0%} of repeats".replace("%", " %")
+    if needed is None:
+        return f"more than 1,000 {unit}s would be needed to find {often}: too many to be worth it"
+    if needed <= units:
+        return f"these {units} {unit}s would find {often}"
+    return f"about {needed - units} more {unit}s, {needed} in all, would find {often}"
+
+
+def _store(store: Store, look: Look, earlier: Sequence[Look]) -> None:
+    """Put the look on record, unless the last one of the same claim, cells and units says the same."""
+    same = [one for one in earlier if all(one[name] == look[name] for name in ("claim", "cells", "units"))]
+    if not same or not all(_equal(look[name], same[-1][name]) for name in look):
+        store.add_claim_look(look)
+
+
+def _equal(one: object, other: object) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+    return one == other
+
+
+def looks_table(store: Store) -> Table | None:
+    """Return all looks at claims, oldest first; None if there were none."""
+    looks = read.claim_looks(store)
+    if not looks:
+        return None
+    header = ("claim", "answer", "effect", "interval", "p", "α", "smallest effect", "units", "at")
+    return Table(
+        name="looks-at-claims",
+        title="Looks at claims",
+        header=tuple(Entry(text=name) for name in header),
+        rows=tuple(_look_row(look) for look in looks),
+    )
+
+
+def _look_row(look: Look) -> tuple[Entry, ...]:
+    level = f"{100 * (1 - look['alpha']):.4g} %"
+    bounds = look["low"] is not None and look["high"] is not None
+    return (
+        Entry(text=look["claim"]),
+        Entry(text=look["answer"]),
+        _number(look["estimate"], "above 0: the first row scores better"),
+        Entry(text=f"{look['low']:.2f} to {look['high']:.2f}" if bounds else "–", note=level if bounds else ""),
+        _number(look["p"]),
+        _number(look["alpha"]),
+        _number(look["smallest_effect"]),
+        Entry(text=str(look["units"]), value=look["units"]),
+        Entry(text=look["at"]),
+    )
+
+
+def _number(value: float | None, note: str = "") -> Entry:
+    return Entry(text="–") if value is None else Entry(text=f"{value:.3g}", value=value, note=note)
