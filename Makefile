@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup quickstart real test lint gpu chaos benchmarks clean
+.PHONY: setup quickstart real test lint typed docs gpu chaos benchmarks clean
 
 setup: .venv/.installed
 
@@ -30,12 +30,22 @@ real: setup
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --durations=10
 
-lint: setup
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+# The folders below one package, as they are imported: for tools that read the sources and follow no installed package.
+typed:
 	mkdir -p build/typed/featherbench
 	for part in backbones harness methods tasks reports; do ln -sfn ../../../$$part build/typed/featherbench/$$part; done
+
+lint: setup typed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	MYPYPATH=build/typed $(BIN)/mypy --namespace-packages --explicit-package-bases -p featherbench.backbones -p featherbench.harness -p featherbench.methods -p featherbench.tasks -p featherbench.reports
+
+# The site of the documentation, in build/site; its reference is read from the sources.
+docs: setup typed
+	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'
+	$(BIN)/python docs/reference_pages.py docs/reference
+	$(BIN)/zensical build --strict --clean
+	@echo "Open build/site/index.html; its search needs a server: python -m http.server -d build/site"
 
 gpu: setup
 	$(BIN)/python -m pytest -m gpu

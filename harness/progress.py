@@ -51,9 +51,7 @@ class Board:
         seconds = f"{result.cost.seconds:.0f} s" if result.cost else ""
         cause = (result.cause or "").splitlines()[:1]
         label = self._labels[result.trial_id]
-        self._console.print(
-            f"{result.trial_id} {label}: {result.status}", *found, *cause, seconds, highlight=False, markup=False
-        )
+        self.say(" ".join(filter(None, (f"{result.trial_id} {label}: {result.status}", *found, *cause, seconds))))
         self._bars.update(self._sweep_bar, completed=self._done, note=self._eta())
         if result.trial_id in self._trial_bars:
             self._bars.remove_task(self._trial_bars.pop(result.trial_id))
@@ -68,11 +66,11 @@ class Board:
         if self._plain and time.monotonic() - self._last_line > LINE_SECONDS:
             self._last_line = time.monotonic()
             now = "; ".join(f"{self._labels.get(t, t)} {stage} {d}/{n}" for t, (stage, d, n) in running.items())
-            self._console.print(f"{self._done}/{self._total} trials {self._eta()} {now}", highlight=False, markup=False)
+            self.say(" ".join(filter(None, (f"{self._done}/{self._total} trials", self._eta(), now))))
 
     def say(self, text: str) -> None:
-        """Print a line among the others."""
-        self._console.print(text, highlight=False, markup=False)
+        """Print a line among the others; as one line also where nobody knows the width."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _eta(self) -> str:
         if not self._ran:

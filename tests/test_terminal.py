@@ -104,7 +104,7 @@ def shown_by_a_board(monkeypatch: pytest.MonkeyPatch, **console: Any) -> str:
 def test_progress_moves_on_a_terminal_only_and_not_where_colours_are_unwanted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert "\x1b[" in shown_by_a_board(monkeypatch, force_terminal=True)
-    plain = "0/3 trials  places/full/a-row training 1/4\n"
+    plain = "0/3 trials places/full/a-row training 1/4\n"
     assert shown_by_a_board(monkeypatch) == plain, "piped"
     monkeypatch.setenv("NO_COLOR", "1")
     assert shown_by_a_board(monkeypatch, force_terminal=True) == plain
@@ -135,7 +135,7 @@ cli.main()
         (["list", "plans", "--verbose"], True),
         (["list", "plans", "-v"], True),
     ],
-    ids=" ".join,
+    ids=["without", "before the command", "--verbose behind it", "-v behind it"],
 )
 def test_warnings_of_libraries_are_heard_with_v_only(arguments: list[str], heard: bool) -> None:
     done = subprocess.run([sys.executable, "-c", LOUD, *arguments], capture_output=True, text=True, timeout=100)
@@ -166,6 +166,6 @@ def test_a_run_says_nothing_but_its_own_lines_and_no_control_codes(tmp_path: Pat
     command = [sys.executable, "-m", "featherbench.harness.cli", "run", "calm.yaml"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    ours = re.compile(r"\d/1 trials .*|[0-9a-f]{12} \S+/places/20/prefix: ok bleu [0-9.]+ \d+ s")
+    ours = re.compile(r"\d/1 trials.*|[0-9a-f]{12} \S+/places/20/prefix: ok bleu [0-9.]+ \d+ s")
     assert [line for line in done.stderr.splitlines() if not ours.fullmatch(line)] == []
     assert "\x1b" not in done.stdout + done.stderr and "\r" not in done.stdout + done.stderr

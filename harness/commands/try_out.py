@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -99,17 +100,17 @@ def try_(
             expanded = expanded_plan(str(Path(scratch) / "plan.yaml"), None)
         _write(folder, files)
         plan = folder / "plan.yaml"
-        rest = f" --out {folder}" if out else ""
+        arguments = shlex.join([str(plan), *(["--out", str(folder)] if out else [])])
         number = sum(cell.num_search + cell.num_final for cell in expanded.cells)
     for line in (*notes, "", text.rstrip(), "", f"{number} trials. The plan is in {plan}."):
         say(line, error=as_json)
-    go_on = f"featherbench run {plan}{rest}"
+    go_on = f"featherbench run {arguments}"
     if plan_only:
         if as_json:
             show_json({"plan": str(plan), "trials": number, "go_on": go_on})
         else:
             say(f"Run it by: {go_on}")
-            say(f"Estimate the time by: featherbench plan {plan}{rest} --probe")
+            say(f"Estimate the time by: featherbench plan {arguments} --probe")
         return
     asked = not yes and not as_json and sys.stdin.isatty() and sys.stdout.isatty()
     if asked and not typer.confirm("Run it?", default=True):
