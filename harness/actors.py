@@ -19,12 +19,16 @@ def worker_class() -> Any:
 
         def __init__(self, engine: Any, threads: int, group: Any = None, options: Any = None) -> None:
             """`group` and `options`: the place of the gang that it leads, and what each of it takes there."""
+            import gc
             import logging
 
             import torch
             import transformers
 
+            import featherbench.harness.worker  # noqa: F401  loaded here, so that what follows leaves it aside
             from featherbench.harness.shared import share_meteor
+
+            gc.freeze()  # a million objects of libraries, which every collection between trials would visit again
 
             torch.set_num_threads(threads)
             transformers.logging.set_verbosity_error()

@@ -99,9 +99,11 @@ class Pool:
     engine: Any
     address: str | None = None
     num_workers: int | None = None
-    """Default: one per GPU, or one on a machine without"""
+    """Default: one per GPU, or one on a machine without; see `light`"""
     num_threads: int | None = None
     """Cores that a worker computes with; default: all, shared evenly. Cores that are left score predictions"""
+    light: bool = False
+    """Trials of so small backbones that, without GPUs and unless told otherwise, each core gets a worker"""
     max_hours: float | None = None
     """Stop after this time, as Ctrl-C would"""
     max_gpu_hours: float | None = None
@@ -118,7 +120,7 @@ class Pool:
         with self._cluster:
             self._cluster.enter_context(connected(self.address))
             processes = self.engine.zero.workers if self.engine.zero else 1
-            self._shares = shares(self.num_workers, self.num_threads, processes)
+            self._shares = shares(self.num_workers, self.num_threads, processes, light=self.light)
             if self.max_gpu_hours is not None and not self._shares.gpus:
                 raise ClusterError("--max-gpu-hours counts GPUs, and there is none here; give --max-hours.")
             slots = 1 if processes > 1 else self.engine.slots or (MOST_SLOTS if self._shares.gpus else 1)
@@ -151,7 +153,7 @@ class Pool:
         if self.num_workers is None and now - self._grown >= GROW_SECONDS:
             self._grown = now
             with suppress(ClusterError):  # no node is left for the moment
-                wanted = shares(None, self.num_threads, self._shares.processes).count
+                wanted = shares(None, self.num_threads, self._shares.processes, light=self.light).count
                 self._workers += [self._ask() for _ in range(wanted - len(self._workers))]
         waiting = [seats for seats in self._workers if seats.worker is None]
         if len(waiting) == len(self._workers):

@@ -140,6 +140,9 @@ def test_what_workers_take_of_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None
     laptop, box = {"CPU": 4.0}, {"CPU": 32.0, "GPU": 8.0}
     assert of([laptop]) == (1, 4, 0, 0), "one worker with all cores"
     assert of([laptop], count=2, threads=1) == (2, 1, 0, 2)
+    assert of([laptop, laptop], light=True) == (8, 1, 0, 0), "a worker a core where trials are light"
+    assert of([laptop | {"memory": 2.5 * 2**30}], light=True) == (2, 1, 0, 2), "as many as the memory holds"
+    assert of([laptop], light=True, threads=4) == (1, 4, 0, 0) and of([box], light=True) == of([box])
     assert of([{"memory": 9.0}, laptop, {"CPU": 2.0}]) == (2, 2, 0, 2), "a worker a node, the head without cores apart"
     assert of([box]) == (8, 1, 1.0, 24), "a worker a GPU"
     assert divided(monkeypatch, [box]).threads == 4, "which computes with its part of the cores"

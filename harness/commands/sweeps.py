@@ -175,7 +175,7 @@ class MirrorKind(enum.StrEnum):
 
 
 Address = Annotated[str | None, typer.Option("--address", help="A running Ray cluster; default: start one here")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one per GPU, one on a CPU")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one per GPU; without, one, or one per core for backbones below 20 M")]
 Threads = Annotated[
     int | None,
     typer.Option(min=1, help="Cores a worker computes with; default: all, shared evenly. Those left score outputs"),
@@ -306,6 +306,7 @@ def _run(
         expanded = expanded_plan(name, scale)
         folder = folder_of(expanded.name, out).absolute()
         kept = open_store(store, folder, create=not again)
+        from featherbench.harness.cluster import LIGHT
         from featherbench.harness.mirrors import mirrors
         from featherbench.harness.run import Sweep, run_plan
         from featherbench.harness.schedule import Pool
@@ -326,6 +327,7 @@ def _run(
             address=address,
             num_workers=workers,
             num_threads=threads,
+            light=max(cell.counts.total for cell in expanded.cells) < LIGHT,
             max_hours=max_hours,
             max_gpu_hours=max_gpu_hours,
         )
