@@ -175,7 +175,12 @@ class MirrorKind(enum.StrEnum):
 
 
 Address = Annotated[str | None, typer.Option("--address", help="A running Ray cluster; default: start one here")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one per GPU; without, one, or one per core for backbones below 20 M")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Worker processes; default: one per GPU; without, one, or one per core for backbones below 20 M"
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(min=1, help="Cores a worker computes with; default: all, shared evenly. Those left score outputs"),
