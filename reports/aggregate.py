@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from featherbench.harness.catalogue import BACKBONES
 from featherbench.harness.records import Cell, Cost
 from featherbench.harness.store import Store
 from featherbench.reports.interval import Estimate, estimate
@@ -424,6 +425,9 @@ def _warnings(rows: Sequence[Summary]) -> list[str]:
     tuned = [row for row in rows if row.counted and row.runs[0].trial.steps]
     trials = [run.trial for row in rows for run in row.counted]
     found = []
+    backbone = rows[0].cell.backbone
+    if tuned and backbone in BACKBONES and (caveat := BACKBONES[backbone].caveat):
+        found.append(f"{backbone} has {caveat}; comparisons with full fine-tuning hold for these weights")
     for metric, subset in dict.fromkeys(key for row in rows for key in row.scores):
         if mixed(run.score(metric, subset) for row in rows for run in row.counted):
             found.append(f"{metric} ({subset}) comes from different scorers, see the signatures below")

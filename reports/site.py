@@ -5,9 +5,11 @@ A new page is one file in pages/ and its name in PAGES.
 
 from __future__ import annotations
 
+import gc
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -60,6 +62,23 @@ def write_report(store: Store, out: Path) -> list[Path]:
 
 def write_site(report: Report, out: Path) -> list[Path]:
     """Write the site of what was read."""
+    with _no_collections():
+        return _write_site(report, out)
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Leave the garbage collector off: it would visit the whole report again and again, and nothing here is a cycle."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _write_site(report: Report, out: Path) -> list[Path]:
     for folder in FOLDERS:
         (out / folder).mkdir(parents=True, exist_ok=True)
     listed = [page for make in PAGES if (page := make(report))]

@@ -162,7 +162,7 @@ def board_with(tmp_path, second, **changes):
     """Return the one board of two rows, full_ft and `second`, whose cell or trials differ by `changes`."""
     kept = Store(f"sqlite:///{tmp_path}/two.sqlite")
     for row in ("full_ft", second):
-        fixed = changes.get("fixed", {}) if row == second else {"trial": {"steps": 40}, "search": {}}
+        fixed = changes.get("fixed", {}) if row == second else ALIKE
         cell = cell_of(row).model_copy(update={"fixed": fixed, **changes.get("cell", {})} if row == second else {})
         cell = cell if row == second else cell.model_copy(update={"fixed": fixed})
         trial = trial_of(cell, 0).model_copy(update=changes.get("trial", {}) if row == second else {})
@@ -538,3 +538,13 @@ def test_scores_show_the_digits_that_the_interval_allows(values, shown):
 )
 def test_quantities_are_readable(shown, wanted):
     assert shown == wanted
+
+
+def test_rows_on_quantised_weights_carry_the_label(tmp_path):
+    kept = Store(f"sqlite:///{tmp_path}/store.sqlite")
+    cell = cell_of("full_ft").model_copy(update={"backbone": "smollm2-135m"})
+    kept.add_plan("p", "p", "", [cell])
+    two = trial_of(cell, 1)
+    fill(kept, cell, "final", 1, two, Result(trial_id=two.id, status="ok"))
+    [board] = boards(read(kept))
+    assert [text for text in board.warnings if "Q4_1 weights" in text and "full fine-tuning" in text]
