@@ -10,6 +10,7 @@ from featherbench.reports.aggregate import ALL, Board, Summary, latency, without
 from featherbench.reports.blocks import Block, Entry, Folded, Heading, Page, Table, Text, entries
 from featherbench.reports.comparisons import Difference, Headline
 from featherbench.reports.interval import Estimate
+from featherbench.reports.over_tasks import over_tasks
 from featherbench.reports.read import Contents, Run
 from featherbench.reports.report import Report
 from featherbench.reports.search import Search
@@ -67,6 +68,8 @@ def page(report: Report) -> Page:
         blocks += [leaderboard(report, rows)]
         for number, one in enumerate(report.headlines, start=1):
             blocks += headline_blocks(one, number)
+        for table in over_tasks(report.boards):
+            blocks += [Heading(level=2, text=table.title), table]
         blocks += [Heading(level=2, text="Boards"), boards_table(report.boards)]
     else:
         nothing = "No trial of a final phase is planned yet: there is no result to show."
