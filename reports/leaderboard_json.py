@@ -44,6 +44,8 @@ def _row(row: Summary) -> dict[str, Any]:
         "budget": row.cell.budget,
         "unit": row.unit,
         "deterministic": row.deterministic,
+        "rank": list(row.rank) if row.rank else None,
+        "unranked": row.unranked,
         "notes": list(row.notes),
         "counts": asdict(row.counts),
         "scores": [{"metric": m, "subset": s, **asdict(value)} for (m, s), value in row.scores.items()],
