@@ -189,7 +189,7 @@ def test_a_trial_of_the_search_is_no_look(tiny_gpt2: str, tmp_path: Path) -> Non
 
 
 def test_an_untuned_backbone_is_decoded_again(tiny_gpt2: str, tmp_path: Path) -> None:
-    cell = next(c for c in cells(tiny_gpt2, untuned=True) if c.cell.method == "untuned")
+    cell = next(c for c in cells(tiny_gpt2, baselines=["untuned"]) if c.cell.method == "untuned")
     _, trial = ran(tmp_path, cell)
     done = again(tmp_path, trial)
     assert done.exit_code == 0 and "reproduced: the same bits" in done.stdout, done.output

@@ -140,7 +140,8 @@ def test_a_killed_driver_loses_nothing(calm: tuple[Path, Path, dict[str, Any]], 
     assert contents(kept) == contents(calm_store)
     tried = attempts(kept)
     assert all(len(tried[trial]) == 1 for trial in early), "a finished trial was started again"
-    assert sum(len(t) for t in tried.values()) <= 13 + 1, "at most the trial in flight is repeated"
+    in_flight = os.cpu_count() or 1  # a worker a core, since the backbone is light
+    assert sum(len(t) for t in tried.values()) <= 13 + in_flight, "at most the trials in flight are repeated"
     _, alive = psutil.wait_procs(family, timeout=30)
     assert not alive, "processes of the killed driver live on"
 
