@@ -127,7 +127,7 @@ class Shares:
 
 
 LIGHT = 20_000_000
-"""Parameters below which a second core speeds a trial up less than a second trial beside it"""
+"""Parameters below which each core gets a trial of its own; a choice for small matrices, not a measured bound"""
 LIGHT_BYTES = 2**30
 """Memory of a worker with such a backbone"""
 
