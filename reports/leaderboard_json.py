@@ -1,4 +1,4 @@
-"""Boards -> leaderboard.json, whose schema is docs/leaderboard.schema.json and told in docs/leaderboard-json.md."""
+"""Boards -> leaderboard.json; docs/reference has its schema and a page that tells it."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from featherbench.reports.site import write_report
 from featherbench.tasks import TASKS
 
 __all__ = ["store", "written"]  # fixtures
-SCHEMA = Path(__file__).parents[1] / "docs" / "leaderboard.schema.json"
+SCHEMA = Path(__file__).parents[1] / "docs" / "reference" / "leaderboard.schema.json"
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
