@@ -356,15 +356,15 @@ def _run(
             shutil.rmtree(folder / "frozen", ignore_errors=True)  # no trial is left that could share it
         with FileLock(folder / "report.lock"):  # drivers of one plan end together
             report = collect(kept) if set(counts) - {"new"} else None  # nothing has finished: nothing to report
-            page = str(write_site(report, folder / "report")[0]) if report else None
-    summary = {"plan": expanded.name, "ran": ran, **counts, "report": page, "store": kept.shown_url}
+            page = write_site(report, folder / "report")[0] if report else None
+    summary = {"plan": expanded.name, "ran": ran, **counts, "report": str(page) if page else None, "store": kept.shown_url}
     if as_json:
         show_json({**summary, "stopped": stopped} if stopped else summary)
     else:
         say(f"{ran} trials ran; of all {sweep.total}: " + ", ".join(f"{n} {s}" for s, n in sorted(counts.items())))
         if report:
             _show_report(report, folder, complete=not (counts.get("failed") or counts.get("new")))
-        say(f"report: {page or 'none, since nothing has finished'}")
+        say(f"report: {_short(page) if page else 'none, since nothing has finished'}")
         if stopped:
             say(f"{stopped}; the same command goes on from here.", error=True)
     if stopped:
@@ -396,6 +396,6 @@ def _show_report(report: Report, folder: Path, complete: bool) -> None:
         say("       featherbench cp quickstart mine.yaml   (a plan of your own)")
 
 
-def _short(folder: Path) -> Path:
-    """Return the folder as one would type it from here."""
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+def _short(path: Path) -> Path:
+    """Return the path as one would type it from here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
