@@ -14,6 +14,7 @@ from featherbench.harness import data, tables
 from featherbench.harness.plan import CellPlan, Plan
 from featherbench.harness.records import Cost, Trial
 from featherbench.harness.store import Store
+from featherbench.tasks import TASKS
 
 PROBE_STEPS, PROBE_PAIRS, PROBE_ITEMS = 3, 8, 4
 BYTES_AN_OUTPUT = 400
@@ -98,6 +99,8 @@ def from_history(store: Store) -> dict[Kind, Rates]:
     for row in store.rows(sa.select(*columns).where(tables.trials.c.status == "ok").limit(2000)):
         if row["cost"]:
             trial, cost = Trial.model_validate(row["spec"]), Cost.model_validate(row["cost"])
+            if trial.task not in TASKS:  # the plan's files were other ones then
+                continue
             outputs = len(data.items(trial.task, trial.evaluate))
             found.setdefault(kind_of(trial), []).append(_rates(cost, outputs, "history"))
     return {kind: _median(several) for kind, several in found.items()}

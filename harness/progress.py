@@ -58,6 +58,8 @@ class Board:
 
     def show(self, running: dict[str, tuple[str, int, int]]) -> None:
         """Show what the workers are doing."""
+        note = self._eta() or ("" if running else self._starting())
+        self._bars.update(self._sweep_bar, note=note)
         for trial, (stage, done, total) in running.items():
             label = f"  {self._labels.get(trial, trial)} {stage}"
             if trial not in self._trial_bars:
@@ -66,11 +68,15 @@ class Board:
         if self._plain and time.monotonic() - self._last_line > LINE_SECONDS:
             self._last_line = time.monotonic()
             now = "; ".join(f"{self._labels.get(t, t)} {stage} {d}/{n}" for t, (stage, d, n) in running.items())
-            self.say(" ".join(filter(None, (f"{self._done}/{self._total} trials", self._eta(), now))))
+            self.say(" ".join(filter(None, (f"{self._done}/{self._total} trials", note, now))))
 
     def say(self, text: str) -> None:
         """Print a line among the others; as one line also where nobody knows the width."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _starting(self) -> str:
+        """Say what is waited for before the first trial: seconds on an idle machine, minutes on a busy one."""
+        return f"Ray starts the workers, which load torch: {time.monotonic() - self._began:.0f} s"
 
     def _eta(self) -> str:
         if not self._ran:

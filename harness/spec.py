@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -283,9 +284,14 @@ T = TypeVar("T")
 
 
 def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
-    """Return table[name], or raise a PlanError that names the nearest entry."""
+    """Return table[name], or raise a PlanError that names the nearest entry, or the line that a new file lacks."""
     if name in table:
         return table[name]
+    file, module = f"{kind}s/{name}.py", f"featherbench.{kind}s.{name}"
+    if name.isidentifier() and module not in sys.modules and (Path(__file__).parents[1] / file).is_file():
+        raise PlanError(
+            f"{file} is there, but no line of {kind}s/__init__.py: import its record and add it to BUILT_IN."
+        )
     raise PlanError(f"unknown {kind} {shown(name)}.{nearest(name, table)} Known: {', '.join(sorted(table))}.")
 
 
@@ -387,7 +393,10 @@ def mistakes_of(error: ValidationError, origin: str) -> str:
         key = ".".join(where)
         if mistake["type"] == "extra_forbidden":
             known = SECTIONS.get(where[0], PlanSpec).model_fields if len(where) > 1 else PlanSpec.model_fields
-            lines.append(f"unknown key {shown(key)}.{nearest(where[-1], known)} Known: {', '.join(known)}.")
+            inside = (
+                "" if where[0] != "methods" else " A method's own options go into config, e.g. config: {length: 10}."
+            )
+            lines.append(f"unknown key {shown(key)}.{nearest(where[-1], known)} Known: {', '.join(known)}.{inside}")
         else:
             given = mistake.get("input")
             said = mistake["msg"].removeprefix("Value error, ")

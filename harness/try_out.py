@@ -26,6 +26,8 @@ from featherbench.tasks.base import SPLITS, Example, File, grouped
 from featherbench.tasks.files import read_checked
 from featherbench.tasks.table import ENDINGS, example, rows_of
 
+FULL = "full_ft"
+"""The reference of the headline list"""
 LEAST_INPUTS = 20
 """Distinct inputs of a data file: fewer would leave less than four for validation and for the test"""
 HELD_OUT = 5
@@ -54,6 +56,8 @@ class Question:
     """Configurations that are tried for each method; 0: its defaults"""
     steps: int = 100
     """Step cap"""
+    test: int | None = None
+    """Test items; None: as many as there are, up to MOST_TEST"""
 
 
 def named_methods(text: str) -> tuple[str, ...]:
@@ -79,10 +83,10 @@ def size_of(text: str) -> int | str:
 def plan_of(question: Question, name: str, held_out: Mapping[str, int] | None = None) -> str:
     """Return the plan's text. `held_out` has the numbers of validation pairs and test items to use of a known task.
 
-    The headline list compares every method with the first that has no size, or else with the first.
+    The headline list compares every method with full fine-tuning, or with the first method where that is not asked for.
     """
     unsized = [method for method in question.methods if METHODS[method].size_field is None]
-    reference = (unsized or list(question.methods))[0]
+    reference = FULL if FULL in question.methods else question.methods[0]
     others = [method for method in question.methods if method != reference]
     runs = {"seeds": question.seeds} if question.size == "full" else {"seeds": 1, "draws": question.seeds}
     content: dict[str, Any] = {
@@ -100,6 +104,7 @@ def plan_of(question: Question, name: str, held_out: Mapping[str, int] | None = 
         "final": runs,
         "training": {"batch_size": BATCH_SIZE, "steps": question.steps, "evaluations": EVALUATIONS},
         **(held_out or {}),
+        **({} if question.test is None else {"test": question.test}),
         "headline": {"reference": reference, "rows": others} if 1 <= len(others) <= 6 else None,
     }
     plain = {key: value for key, value in content.items() if value is not None}
@@ -238,7 +243,7 @@ def read_data(path: Path, source: str, references: str) -> Data:
     except PlanError:
         raise
     except ValueError as error:
-        raise PlanError(f"{error}; mend the row or remove it.") from error
+        raise PlanError(f"{error}.") from error
     if len(examples) < LEAST_INPUTS:
         raise PlanError(
             f"{path} has {len(rows)} rows with {len(examples)} distinct inputs; at least {LEAST_INPUTS} are needed, so that "

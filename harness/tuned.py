@@ -217,7 +217,13 @@ class Tuned(nn.Module):
                 start, stop = point.columns or (0, y.shape[-1])
                 part = by_slot(y[..., start:stop])
                 x = by_slot(args[0]) if point.kind == "linear" else part
-                new = apply(point, config, stored, rows, x, part).flatten(0, 1).to(y.dtype)
+                new = apply(point, config, stored, rows, x, part)
+                if new.shape != part.shape:
+                    raise ValueError(
+                        f"{self.method.name}: apply at {point.name}, layer {point.layer}, returned {list(new.shape)} for "
+                        f"y {list(part.shape)} [slots, rows, positions, width]: it must have the shape of y"
+                    )
+                new = new.flatten(0, 1).to(y.dtype)
                 if point.columns:
                     new = torch.cat([y[..., :start], new, y[..., stop:]], -1)
                 return (new, *output[1:]) if isinstance(output, tuple) else new

@@ -32,7 +32,8 @@ class Point:
 
     kind: PointKind
     name: str
-    """Role within the layer: "embeds", "attention", "block", "key", "value", "attention_output", "mlp_output" """
+    """Role within the layer: "embeds", "attention", "block", "key", "value", "attention_output",
+    "mlp_output"; "cross_attention" where a decoder looks at its encoder"""
     layer: int
     """0-based block, an encoder's blocks before its decoder's; -1 for embeds"""
     module: str

@@ -34,6 +34,10 @@ class DataError(ValueError):
     """A data file is missing, damaged or empty."""
 
 
+class DataMissing(DataError):
+    """A data file cannot be had here; the message says how to get it."""
+
+
 def cache_folder() -> Path:
     """Return where downloads and conversions are kept: FEATHERBENCH_CACHE, else ~/.cache/featherbench."""
     return Path(os.environ.get("FEATHERBENCH_CACHE", "~/.cache/featherbench")).expanduser()
@@ -51,7 +55,7 @@ def read_checked(file: File) -> bytes:
 
     FEATHERBENCH_DATA names a data folder, or its fsspec URL (s3://, gs://, https://, …), whose files are copied into the
     cache when they are needed; without it, files that are not packaged are downloaded once.
-    Raises: DataError if the file is missing, or its content has another sha256 than declared.
+    Raises: DataMissing if the file is missing; DataError if its content has another sha256 than declared.
     """
     root = os.environ.get("FEATHERBENCH_DATA")
     roots = [PACKAGED, *([_copied(root, file) if "://" in root else Path(root)] if root else [])]
@@ -62,7 +66,7 @@ def read_checked(file: File) -> bytes:
         source = f" It can be had from {file.url}; put it there." if file.url else ""
         source += f" {file.mend}" if file.mend else ""
         source += f" Or unset FEATHERBENCH_DATA to take {file.hub} from the hub." if file.hub else ""
-        raise DataError(f"{file.path} is missing{where}.{expected}{source}")
+        raise DataMissing(f"{file.path} is missing{where}.{expected}{source}")
     if path is None:
         path = _from_hub(file) if file.hub else _download(file)
         note_use(path)
@@ -102,7 +106,9 @@ def _copied(root: str, file: File) -> Path:
                 os.replace(fresh, copy)
     except Exception as error:  # each file system has its own
         reason = _without_secret(f"{type(error).__name__}: {error}")
-        raise DataError(f"cannot read {file.path} from FEATHERBENCH_DATA={_without_secret(root)}: {reason}") from error
+        raise DataMissing(
+            f"cannot read {file.path} from FEATHERBENCH_DATA={_without_secret(root)}: {reason}"
+        ) from error
     return folder
 
 
@@ -180,7 +186,7 @@ def _from_hub(file: File) -> Path:
             ask_hub("dataset", name)
         content = _lines(datasets.load_dataset(name, split=split))
     except Exception as error:  # no network, no such data set, a data set that is a script: each has its own
-        raise DataError(
+        raise DataMissing(
             f"cannot get {name} ({split}) from the hub, {hub_trouble(error)}. Where there is no network, put the split at "
             f"<folder>/{file.path} ({', '.join(TABLES)}) and set FEATHERBENCH_DATA=<folder>; or fetch it where there is "
             "one with `featherbench prepare` and the same FEATHERBENCH_CACHE."
@@ -197,7 +203,7 @@ def _download(file: File) -> Path:
     import pooch
 
     if file.url is None and file.mend:
-        raise DataError(
+        raise DataMissing(
             f"{file.path} is missing. {file.mend} Put it at <folder>/{file.path} and set FEATHERBENCH_DATA=<folder>."
         )
     if file.url is None:
@@ -211,7 +217,7 @@ def _download(file: File) -> Path:
     try:
         found = pooch.retrieve(file.url, known, name, cache_folder() / "downloads")
     except Exception as error:  # network, proxy, hash: each library has its own
-        raise DataError(
+        raise DataMissing(
             f"cannot download {file.url}: {error}. Put it at <folder>/{file.path} and set FEATHERBENCH_DATA=<folder>."
         ) from error
     return Path(found)

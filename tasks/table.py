@@ -24,6 +24,8 @@ SCORES: Mapping[str, Score] = {score.name: score for score in (*E2E_SCORES, *XSU
 TASK_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """Of a task that a plan describes; folders of the cache are named after it"""
 
+MEND = "; mend the row or remove it"
+"""What to do about one row"""
 Row = Mapping[str, Any]
 
 
@@ -42,7 +44,10 @@ def rows_of(path: Path, content: bytes) -> Iterator[tuple[int, Row]]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise ValueError(f"{path}, line {line}: this is no UTF-8 text ({error.reason})") from error
+        raise ValueError(
+            f"{path}, line {line}: this is no UTF-8 text ({error.reason}). Save it as UTF-8, or: "
+            f"iconv -f WINDOWS-1252 -t UTF-8 {path.name} > utf8-{path.name}"
+        ) from error
     yield from _json_rows(path, text) if path.suffix == ".jsonl" else _csv_rows(path, text)
 
 
@@ -53,9 +58,9 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Row]]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: this is no JSON ({error.msg})") from error
+            raise ValueError(f"{path}, line {number}: this is no JSON ({error.msg}){MEND}") from error
         if not isinstance(row, dict):
-            raise ValueError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")
+            raise ValueError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}{MEND}")
         yield number, row
 
 
@@ -65,13 +70,20 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, Row]]:
         io.StringIO(text, newline=""), delimiter="\t" if path.suffix == ".tsv" else ",", strict=True
     )
     try:
+        names = reader.fieldnames or []
+        other = next((sign for sign in (";", "\t", "|", ",") if len(names) == 1 and sign in names[0]), None)
+        if other is not None:
+            raise ValueError(
+                f"{path}, line 1: its columns seem to be separated by {other!r}. A .csv file has commas between them, a "
+                ".tsv file tabs: save it so"
+            )
         for row in reader:
             if None in row or None in row.values():
                 fields = sum(value is not None for key, value in row.items() if key is not None) + len(
                     row.get(None, [])
                 )
                 expected = len(reader.fieldnames or ())
-                raise ValueError(f"{path}, line {reader.line_num}: expected {expected} fields, found {fields}")
+                raise ValueError(f"{path}, line {reader.line_num}: expected {expected} fields, found {fields}{MEND}")
             yield reader.line_num, row
     except csv.Error as error:
         begin = reader.line_num + 1  # of the row; quotes that stay open swallow the rest of the file
@@ -91,7 +103,7 @@ def text_of(row: Row, column: str, where: str) -> str:
     """Return a row's text as one line, or raise a ValueError if it has none."""
     found = value(row, column, where)
     if not isinstance(found, str) or not found.strip():
-        raise ValueError(f"{where}: {column!r} must hold text, found {found!r}")
+        raise ValueError(f"{where}: {column!r} must hold text, found {found!r}{MEND}")
     return one_line(found)
 
 
@@ -120,7 +132,11 @@ def task_of(definition: Definition) -> Task:
     files = {split: (File(**definition["files"][split]),) for split in SPLITS}
 
     def read(paths: Sequence[Path], split: str) -> list[Example]:
-        return grouped(example(row, definition, f"{paths[0]}, line {number}") for number, row in rows(paths[0]))
+        found = [(number, example(row, definition, f"{paths[0]}, line {number}")) for number, row in rows(paths[0])]
+        for number, one in found:
+            if split != "test" and one.tags.get("seen") == "unseen":
+                raise ValueError(f'{paths[0]}, line {number}: only the test may have rows that are "unseen"{MEND}')
+        return grouped(one for _, one in found)
 
     return Task(
         name=f"{definition['name']}@{digest}",
@@ -148,8 +164,8 @@ def example(row: Row, definition: Definition, where: str) -> Example:
     given = value(row, column, where)
     texts = given if isinstance(given, list) else [given]
     if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
-        raise ValueError(f"{where}: {column!r} must hold a text, or a list of texts, found {given!r}")
+        raise ValueError(f"{where}: {column!r} must hold a text, or a list of texts, found {given!r}{MEND}")
     tags = {tag: str(value(row, tag, where)) for tag in definition["tags"]}
     if tags.get("seen", "seen") not in ("seen", "unseen"):
-        raise ValueError(f'{where}: the tag "seen" must be "seen" or "unseen", found {tags["seen"]!r}')
+        raise ValueError(f'{where}: the tag "seen" must be "seen" or "unseen", found {tags["seen"]!r}{MEND}')
     return Example(source=text_of(row, definition["source"], where), references=tuple(map(one_line, texts)), tags=tags)

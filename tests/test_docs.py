@@ -105,6 +105,9 @@ def test_the_reference_has_every_key_and_every_command(tmp_path: Path) -> None:
     from featherbench.harness.spec import SECTIONS, PlanSpec
 
     subprocess.run([sys.executable, DOCS / "reference_pages.py", tmp_path], check=True, timeout=100)
+    for page in ("plan.md", "commands.md"):
+        kept, made = ((folder / page).read_text(encoding="utf-8") for folder in (DOCS / "reference", tmp_path))
+        assert kept == made, f"docs/reference/{page} is of other sources; write it anew: make docs"
     plan = (tmp_path / "plan.md").read_text(encoding="utf-8")
     for model in (PlanSpec, *SECTIONS.values()):
         for key in model.model_fields:

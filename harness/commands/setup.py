@@ -243,7 +243,8 @@ def test(
             [
                 str(folder / f"test_{kind}_contract.py"),
                 "-v",
-                "-rs",
+                "-rfs",
+                "--tb=short",
                 "-o",
                 "addopts=",
                 "-p",

@@ -339,6 +339,7 @@ def _run(
         shown = mirrors(mirror or (), folder, expanded.name)
         with Sweep(plan=expanded, store=kept, lease=lease) as sweep, Board(sweep, quiet=as_json) as board:
             pool.on_wait = board.say
+            failed_before = sweep.done().get("failed", 0)
 
             def finished(trial: Trial, result: Result) -> None:
                 board.finished(result)
@@ -357,11 +358,20 @@ def _run(
         with FileLock(folder / "report.lock"):  # drivers of one plan end together
             report = collect(kept) if set(counts) - {"new"} else None  # nothing has finished: nothing to report
             page = write_site(report, folder / "report")[0] if report else None
-    summary = {"plan": expanded.name, "ran": ran, **counts, "report": str(page) if page else None, "store": kept.shown_url}
+    summary = {
+        "plan": expanded.name,
+        "ran": ran,
+        **counts,
+        "report": str(page) if page else None,
+        "store": kept.shown_url,
+    }
     if as_json:
         show_json({**summary, "stopped": stopped} if stopped else summary)
     else:
         say(f"{ran} trials ran; of all {sweep.total}: " + ", ".join(f"{n} {s}" for s, n in sorted(counts.items())))
+        if failed_before:
+            say(f"{failed_before} had failed before and were not run again: `featherbench log TRIAL` says why, and")
+            say(f"`featherbench retry {shlex.quote(name)}` runs them again. Ids: `featherbench status --trials`.")
         if report:
             _show_report(report, folder, complete=not (counts.get("failed") or counts.get("new")))
         say(f"report: {_short(page) if page else 'none, since nothing has finished'}")

@@ -31,7 +31,12 @@ def try_(
     model: Annotated[
         str, typer.Option(help="A backbone: its name, a hub id or a folder", autocompletion=complete_backbones)
     ],
-    methods: Annotated[str, typer.Option(help="Methods to compare, with commas", autocompletion=complete_methods)],
+    methods: Annotated[
+        str,
+        typer.Option(
+            help="Methods to compare, with commas; with full_ft, else with the first", autocompletion=complete_methods
+        ),
+    ],
     data: Annotated[Path | None, typer.Option(help="A .jsonl, .csv or .tsv file of pairs, also with .gz")] = None,
     source: Annotated[str, typer.Option(help="Column of --data with the inputs")] = "source",
     references: Annotated[str, typer.Option(help="Column of --data with a text, or a list of texts")] = "references",
@@ -46,6 +51,7 @@ def try_(
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Final trials of each method")] = 5,
     search: Annotated[int, typer.Option(min=0, max=100, help="Configurations tried for each method")] = 4,
     steps: Annotated[int, typer.Option(min=1, help="Most training steps of a trial")] = 100,
+    test: Annotated[int | None, typer.Option(min=1, help="Test items [all, at most 128]")] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the run; default: runs/try-NAME-OF-DATA")
     ] = None,
@@ -88,6 +94,7 @@ def try_(
             seeds=seeds,
             search=search,
             steps=steps,
+            test=test,
         )
         notes = [own.told] if own else []
         notes += try_out.budget_notes(question, _anatomy(place))

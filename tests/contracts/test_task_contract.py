@@ -7,7 +7,7 @@ import pytest
 from featherbench.harness.data import tag_groups
 from featherbench.tasks import TASKS
 from featherbench.tasks.base import SPLITS, Task, Unavailable
-from featherbench.tasks.files import DataError
+from featherbench.tasks.files import DataMissing
 from featherbench.tasks.load import all_pairs, load, low_data_pairs
 
 
@@ -20,7 +20,7 @@ def splits(task: Task, request: pytest.FixtureRequest) -> dict[str, list[object]
             pass  # run by `featherbench test`: the environment decides where the data are
     try:
         return {split: list(load(task.name, split)) for split in SPLITS}
-    except DataError as error:
+    except DataMissing as error:
         pytest.skip(str(error))
 
 
