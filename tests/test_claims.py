@@ -95,12 +95,12 @@ def test_a_claim_is_read(text, expected):
         ("prefix > full_ft on e2e at 300%", "the budget 300% is no share"),
         ("prefix > full_ft on e2e at 0..1%", "the budget 0..1% is no share"),
         ("prefix > full_ft on e2e with 50,50", "name one twice"),
-        ("prefix > prefix on e2e", "with itself: name two rows"),
+        ("prefix > prefix on e2e", "with itself: name each row once"),
         ("beter > full_ft on places with 100", "no row is named 'beter' there. Did you mean 'better'? Rows: full_ft, "),
         ("better > full_ft on place with 100", "no scores of the task 'place'. Did you mean 'places'?"),
         ("better > full_ft on places with 300", "no scores of the size '300'"),
         ("better > full_ft on places with 100 of tny", "the backbone 'tny'. Did you mean 'tiny'? It has: tiny."),
-        ("better > full_ft on places", "several sizes have both rows: add 'with SIZE', or 'with 50,100,200,500'"),
+        ("better > full_ft on places", "several sizes have these rows: add 'with SIZE', or 'with 50,100,200,500'"),
         (
             "short > full_ft on places with 100,200",
             "a size lacks a row: places.test16 with 200 of tiny has only full_ft",
@@ -110,7 +110,7 @@ def test_a_claim_is_read(text, expected):
             "prefix > full_ft on places with 100",
             "'prefix' stands for several rows on places.test16 with 100 of tiny: give",
         ),
-        ("better > full_ft on places at 0.1% with 100", "neither 'better' nor 'full_ft' was sized for 0.1%"),
+        ("better > full_ft on places at 0.1% with 100", "none of 'better', 'full_ft' was sized for 0.1%"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_is_allowed(report, text, told):

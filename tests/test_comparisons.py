@@ -221,7 +221,10 @@ def test_only_common_draws_are_compared_and_the_lost_one_is_told(report):
     kept = (0, 1, 2, 4, 5, 6, 7)
     (a, psi_a), (b, psi_b) = (row_by_hand(row, 100, kept) for row in ("out_of_memory", "full_ft"))
     check_intervals(found.found, a - b, psi_a - psi_b)
-    assert found.note == "out_of_memory: 1 of 8 places without a result"
+    assert found.awaited == (found.note,)
+    assert (
+        found.note == "out_of_memory: 1 of 8 places without a result (1 failed: `featherbench retry PLAN --failed oom`)"
+    )
 
 
 def test_scores_of_two_scorers_are_not_subtracted(report):
