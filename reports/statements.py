@@ -135,7 +135,7 @@ def _names(side: str) -> tuple[str, ...]:
 
     Raises: ClaimError for brackets that do not hold one difference.
     """
-    if side.count("(") != side.count(")"):
+    if (side.startswith("(") or side.endswith(")")) and side.count("(") != side.count(")"):
         raise ClaimError(f"{side!r} has a bracket without its other one. Write {DIFFERENCES}.")
     names = side[1:-1].split(" - ") if side.startswith("(") and side.endswith(")") else []
     if len(names) > 2:

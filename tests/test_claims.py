@@ -85,6 +85,7 @@ def looks(report):
         ),
         ("(a - b) < (c - d) on t", Statement(ours="(c - d)", theirs="(a - b)", task="t")),
         ("row (1f) > (odd) on t", Statement(ours="row (1f)", theirs="(odd)", task="t")),
+        ("1) row > 2) row on t", Statement(ours="1) row", theirs="2) row", task="t")),
         ("a > b on t with full", Statement(ours="a", theirs="b", task="t", sizes=(None,))),
         ("a > b on t at 3 % with 100 pairs", Statement(ours="a", theirs="b", task="t", budget=0.03, sizes=(100,))),
     ],

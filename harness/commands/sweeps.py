@@ -363,7 +363,7 @@ def _run(
     else:
         say(f"{ran} trials ran; of all {sweep.total}: " + ", ".join(f"{n} {s}" for s, n in sorted(counts.items())))
         if report:
-            _show_report(report, folder, complete=not (counts.get("failed") or counts.get("new")))
+            _show_report(report, folder)
         say(f"report: {page or 'none, since nothing has finished'}")
         if stopped:
             say(f"{stopped}; the same command goes on from here.", error=True)
@@ -373,17 +373,14 @@ def _run(
         raise typer.Exit(FAILED)
 
 
-def _show_report(report: Report, folder: Path, complete: bool) -> None:
-    """Print what was found, the answers to the plan's headline list, and what to type next.
-
-    An answer is a look that takes its part of the error, so a sweep that is not complete gives none by itself.
-    """
+def _show_report(report: Report, folder: Path) -> None:
+    """Print what was found, the answers to the plan's headline list or what they wait for, and what to type next."""
     from featherbench.reports.terminal import headline_lines, leaderboard_lines
 
     say("")
     for line in leaderboard_lines(report):
         say(line)
-    if complete and (answers := list(headline_lines(report))):
+    if answers := list(headline_lines(report)):
         say("Headline comparisons of the plan (p by Holm; `featherbench claim` says more):")
         for line in answers:
             say(line)
