@@ -184,7 +184,7 @@ def _comparison_lines(found: Compared) -> Iterator[str]:
     yield f"  both had the same {', '.join(found.alike)}"
     if found.other:
         yield f"  CAUTION, not treated alike: another {', another '.join(found.other)}"
-    elif one.note:
+    elif one.note and not found.listed:  # what a listed one waits for is said above
         yield f"  CAUTION: {one.note}"
 
 
