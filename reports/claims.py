@@ -9,14 +9,12 @@ from typing import Any
 
 from featherbench.harness.store import Store
 from featherbench.reports import read
-from featherbench.reports.aggregate import Summary
 from featherbench.reports.blocks import Entry, Table
 from featherbench.reports.compare import same_comparison
-from featherbench.reports.comparisons import Difference, mean_difference, unlike
-from featherbench.reports.measured import unit_value
+from featherbench.reports.comparisons import Difference, mean_difference
 from featherbench.reports.preregistered import REGISTERED, Registered
 from featherbench.reports.report import Report
-from featherbench.reports.statements import ClaimError, Pair, Statement, parse, resolve
+from featherbench.reports.statements import ClaimError, Statement, parse, resolve
 from featherbench.reports.statistics import (
     ALPHA,
     LOOK_ALPHA,
@@ -24,11 +22,8 @@ from featherbench.reports.statistics import (
     POWER,
     Answer,
     Claim,
-    Interval,
-    Intervals,
     claim,
     item_floor,
-    t_interval,
 )
 
 SMALLEST_EFFECT = 1.0
@@ -58,8 +53,7 @@ class Answered:
     reason: str
     """Why it is not resolved where the numbers alone do not say so"""
     difference: Difference
-    """Ours - theirs in the score's own direction"""
-    effect: Intervals | None
+    """Ours - theirs in the score's own direction, with the effect"""
     found: Claim | None
     rule: Rule
     smallest_effect: float
@@ -73,8 +67,7 @@ class Answered:
     @property
     def estimate(self) -> float | None:
         """The effect: above 0 ours scores better."""
-        raw = self.difference.estimate
-        return raw if raw is None or self.difference.higher_is_better else -raw
+        return self.difference.gain
 
     @property
     def look(self) -> dict[str, Any]:
@@ -101,18 +94,15 @@ def answer(report: Report, text: str, smallest_effect: float | None = None) -> A
     """
     if smallest_effect is not None and not 0 < smallest_effect < math.inf:
         raise ClaimError(f"the smallest effect must be above 0, not {smallest_effect:g}: give points of the score.")
-    statement, pairs = resolve(parse(text), report.boards)
-    difference = mean_difference(pairs, subset=statement.subset)
-    looks = read.claim_looks(report.store)
-    earlier = tuple(look for look in looks if look["claim"] in (str(statement), str(statement.reversed)))
+    statement, contrasts = resolve(parse(text), report.boards)
+    difference = mean_difference(contrasts, subset=statement.subset)
+    earlier = tuple(look for look in read.claim_looks(report.store) if look["claim"] in statement.wordings)
     effect, declared = _smallest_effect(report, statement, difference, smallest_effect)
-    rule = _rule(report, pairs, difference, earlier)
-    oriented = _turned(difference)
+    rule = _rule(report, difference, earlier)
     found = None
-    if oriented is not None:
-        found = claim(oriented.primary, effect, adjusted_p=rule.adjusted_p, alpha=rule.alpha)
-    treated = list(dict.fromkeys(name for _, ours, theirs in pairs for name in unlike(ours, theirs)))
-    reason = "" if not treated else f"the rows were not treated alike: another {', another '.join(treated)}"
+    if difference.effect is not None:
+        found = claim(difference.effect.primary, effect, adjusted_p=rule.adjusted_p, alpha=rule.alpha)
+    reason = difference.treated_unlike
     if found is None:
         reason = difference.note or "there is no interval"
     result = Answered(
@@ -120,7 +110,6 @@ def answer(report: Report, text: str, smallest_effect: float | None = None) -> A
         answer="not resolved" if found is None or reason or rule.waits else found.answer,
         reason=reason or rule.waits,
         difference=difference,
-        effect=oriented,
         found=found,
         rule=rule,
         smallest_effect=effect,
@@ -156,18 +145,17 @@ def _smallest_effect(
         if any(same_comparison(difference, d) for d in one.differences):
             return one.spec.smallest_effect, f"declared by the plan {one.name}"
     for claimed in REGISTERED:
-        if str(statement) in (str(s) for text in claimed.statements for s in (parse(text), parse(text).reversed)):
+        if any(str(statement) in parse(text).wordings for text in claimed.statements):
             return claimed.smallest_effect, f"registered for {claimed.id}"
     return SMALLEST_EFFECT, "the default"
 
 
-def _rule(report: Report, pairs: Sequence[Pair], difference: Difference, earlier: Sequence[Look]) -> Rule:
+def _rule(report: Report, difference: Difference, earlier: Sequence[Look]) -> Rule:
     """Return Holm's rule for a finished comparison of a headline list; else that of the looks (1.2)."""
     units, unit = len(difference.units), difference.unit
     before = sorted({look["units"] for look in earlier if look["units"] != units and _answered(look)})
     listed = [(one, d) for one in report.headlines for d in one.differences if same_comparison(difference, d)]
-    complete = all(_complete(row, difference) for _, *rows in pairs for row in rows)
-    if listed and complete and not before:
+    if listed and not difference.awaited and not before:
         one, d = listed[0]
         words = f"Holm over the {len(one.spec.rows)} comparisons of the plan {one.name}'s headline list"
         return Rule(alpha=ALPHA, words=words, adjusted_p=d.adjusted_p)
@@ -192,41 +180,11 @@ def _answered(look: Look) -> bool:
     return look["units"] in LOOKS or look["alpha"] == ALPHA
 
 
-def _complete(row: Summary, difference: Difference) -> bool:
-    """Say whether all planned places of a row have results, and all of its units are compared."""
-    if row.deterministic:
-        return True
-    final = row.cell.fixed.get("final", {})
-    planned = final.get("seeds", 0) * final.get("draws", 0)
-    lost = row.counts.failed + row.counts.unfinished
-    units = {unit_value(run, row.unit) for run in row.counted}
-    return row.counts.places == planned and not lost and units == set(difference.units)
-
-
-def _turned(difference: Difference) -> Intervals | None:
-    """Return the intervals of the effect: above 0 ours scores better."""
-    if difference.found is None or difference.higher_is_better:
-        return difference.found
-    new_inputs, test_set = difference.found.new_inputs, difference.found.test_set
-    return Intervals(new_inputs=None if new_inputs is None else _negative(new_inputs), test_set=_negative(test_set))
-
-
-def _negative(found: Interval) -> Interval:
-    return t_interval(
-        -found.estimate,
-        found.standard_error,
-        found.degrees_of_freedom,
-        units=found.units,
-        items=found.items,
-        level=found.level,
-    )
-
-
 def _settle(difference: Difference, effect: float, rule: Rule) -> str:
     """Return what more would find a true difference as large as the smallest effect (1.6)."""
     spread, unit, units = difference.spread, difference.unit, len(difference.units)
     if spread is None:
-        return f"run more {unit}s of both rows: {units} are common to them"
+        return f"run more {unit}s of these rows: {units} are common to them"
     floor = item_floor(spread, alpha=rule.alpha)
     if floor >= effect:
         return (

@@ -8,11 +8,11 @@ from typing import Any
 
 from featherbench.harness.spec import nearest
 from featherbench.reports.aggregate import Summary, treatment
-from featherbench.reports.comparisons import SUBSETS, Difference, mean_difference, unlike
+from featherbench.reports.comparisons import SUBSETS, Contrast, Difference, mean_difference
 from featherbench.reports.interval import Estimate
 from featherbench.reports.measured import GAP
 from featherbench.reports.report import Report
-from featherbench.reports.statements import ClaimError, Pair, both, matching, size_word, table_words
+from featherbench.reports.statements import ClaimError, matching, size_word, table_words, together
 from featherbench.reports.statistics import Interval
 
 
@@ -22,10 +22,12 @@ class Compared:
 
     where: str
     """In the words of claims"""
-    means: tuple[tuple[Estimate, Estimate], ...]
+    means: tuple[tuple[Estimate, ...], ...]
     """Of both rows, by size: over all units of each"""
     difference: Difference
-    """Over the units that both have; with Holm's p if a headline list has it"""
+    """Over the units that both have; with Holm's p if a headline list has it, without any p as long as that one waits"""
+    listed: bool
+    """Whether a headline list has it"""
     alike: tuple[str, ...]
     """What both rows were given the same of"""
     other: tuple[str, ...]
@@ -59,30 +61,37 @@ def compare(
     if metric is not None and not any(metric in board.metrics for board in boards):
         known = list(dict.fromkeys(name for board in boards for name in board.metrics))
         raise ClaimError(f"unknown score {metric!r}.{nearest(metric, known)} There: {', '.join(known)}.")
-    pairs, single = both([b for b in boards if metric is None or metric in b.metrics], ours, theirs)
-    groups: dict[object, list[Pair]] = {}
+    pairs, single = together([b for b in boards if metric is None or metric in b.metrics], (ours, theirs))
+    groups: dict[object, list[Contrast]] = {}
     for pair in pairs:
         groups.setdefault(replace(pair[0].key, size=None), []).append(pair)
     wanted = [[pair] for pair in pairs] + [group for group in groups.values() if len(group) > 1]
     return [_compared(report, group, metric, subset, margin) for group in wanted], single
 
 
-def _compared(report: Report, pairs: Sequence[Pair], metric: str | None, subset: str, margin: float | None) -> Compared:
+def _compared(
+    report: Report, pairs: Sequence[Contrast], metric: str | None, subset: str, margin: float | None
+) -> Compared:
     one = replace(mean_difference(pairs, metric=metric, subset=subset), smallest_effect=margin)
     listed = [d for found in report.headlines for d in found.differences if same_comparison(one, d)]
-    keys = [board.key for board, _, _ in pairs]
+    if listed:
+        one = replace(one, adjusted_p=listed[0].adjusted_p)
+        if one.awaited:  # every test of it waits
+            one = replace(one, sign_flip=None, smallest_effect=None)
+    _, *rows = pairs[0]
+    keys = [board.key for board, *_ in pairs]
     others = [board.key for board in report.boards]
     sizes = ",".join(size_word(key.size) for key in keys)
     where = table_words(keys[0], others)
     if len(pairs) > 1:
         where = f"{keys[0].task}.{keys[0].evaluated} with {sizes} (mean) of {keys[0].backbone}"
-    other = tuple(dict.fromkeys(name for _, a, b in pairs for name in unlike(a, b)))
     return Compared(
         where=where,
-        means=tuple((_mean(a, one.metric, subset), _mean(b, one.metric, subset)) for _, a, b in pairs),
-        difference=replace(one, adjusted_p=listed[0].adjusted_p if listed else None),
-        alike=tuple(name for name in treatment(pairs[0][1]) if name not in (*other, "scorer version")),
-        other=other,
+        means=tuple(tuple(_mean(row, one.metric, subset) for row in rows) for _, *rows in pairs),
+        difference=one,
+        listed=bool(listed),
+        alike=tuple(name for name in treatment(rows[0]) if name not in (*one.unlike, "scorer version")),
+        other=one.unlike,
     )
 
 
@@ -110,7 +119,7 @@ def interval_json(found: Interval | None) -> dict[str, Any] | None:
 
 
 def difference_json(found: Difference) -> dict[str, Any]:
-    """Return a difference as plain JSON values; p only where a headline list has it."""
+    """Return a difference as plain JSON values; p only where a headline list has it and nothing is awaited."""
     both_ways = found.found
     equivalent = found.equivalence
     return {
@@ -127,6 +136,7 @@ def difference_json(found: Difference) -> dict[str, Any]:
         "estimate": found.estimate,
         "new_inputs": interval_json(both_ways.new_inputs) if both_ways else None,
         "test_set": interval_json(both_ways.test_set) if both_ways else None,
+        "awaited": list(found.awaited),
         "adjusted_p": found.adjusted_p,
         "sign_flip_p": found.sign_flip,
         "equivalence": None
@@ -142,6 +152,7 @@ def compared_json(found: Compared) -> dict[str, Any]:
     """Return a comparison as plain JSON values."""
     return {
         "where": found.where,
+        "in_headline_list": found.listed,
         "means": [{"ours": asdict(ours), "theirs": asdict(theirs)} for ours, theirs in found.means],
         "difference": difference_json(found.difference),
         "alike": list(found.alike),

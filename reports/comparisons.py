@@ -1,7 +1,11 @@
-"""Two rows of one board, or the same two rows of several -> their paired difference with all that can be said of it."""
+"""Rows of one board, or the same rows of several -> their paired difference with all that can be said of it.
+
+A difference is of two rows, or of two differences of rows: an interaction, such as whether words help one method more.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -31,6 +35,10 @@ from featherbench.reports.statistics import (
 
 SUBSETS = {"all": ALL, "seen": SEEN, "unseen": UNSEEN, "gap": GAP}
 """As plans and claims name them -> as they are stored"""
+Contrast = tuple[Board, *tuple[Summary, ...]]
+"""A board with two of its rows, ours - theirs; or with four, (first - second) - (third - fourth)"""
+SIGNS = {2: (1, -1), 4: (1, -1, -1, 1)}
+"""How the rows of a contrast are counted"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,16 +46,17 @@ class Difference:
     """Ours minus theirs, paired by seed or draw and by item; over several sizes the mean within each seed or draw."""
 
     ours: str
+    """Label of a row; or "(row - row)", where differences are compared"""
     theirs: str
     cells: frozenset[str]
-    """Ids of the cells of both rows"""
+    """Ids of the cells of all rows"""
     metric: str
     subset: str
     sizes: tuple[int | None, ...]
     unit: str
     """ "seed" or "draw" """
     units: tuple[object, ...]
-    """Those that both rows have"""
+    """Those that all rows have"""
     values: tuple[float, ...]
     """By unit, in the score's own points"""
     higher_is_better: bool
@@ -59,8 +68,12 @@ class Difference:
     """p of the exact check; None below eight blocks"""
     note: str = ""
     """Why there is no interval, or how far it holds"""
+    unlike: tuple[str, ...] = ()
+    """What the two sides were given differently"""
+    awaited: tuple[str, ...] = ()
+    """What is missing of the planned trials: until then a comparison of a headline list has no p and no answer"""
     adjusted_p: float | None = None
-    """Holm's, within the plan's headline list; only these have a p to be quoted"""
+    """Holm's, within the plan's headline list; only these have a p to be quoted, once nothing is awaited"""
     smallest_effect: float | None = None
     """Declared by the plan or the claim"""
 
@@ -68,6 +81,21 @@ class Difference:
     def estimate(self) -> float | None:
         """The mean difference."""
         return float(np.mean(self.values)) if self.values else None
+
+    @property
+    def gain(self) -> float | None:
+        """The mean effect: above 0 ours scores better, also where lower scores are better."""
+        return self.estimate if self.estimate is None or self.higher_is_better else -self.estimate
+
+    @property
+    def effect(self) -> Intervals | None:
+        """The intervals of the gain."""
+        return self.found if self.found is None or self.higher_is_better else -self.found
+
+    @property
+    def treated_unlike(self) -> str:
+        """Why the difference answers nothing, whatever its interval; empty where both sides were treated alike."""
+        return f"the rows were not treated alike: another {', another '.join(self.unlike)}" if self.unlike else ""
 
     @property
     def equivalence(self) -> Equivalence | None:
@@ -100,41 +128,44 @@ def difference(
     return mean_difference([(board, ours, theirs)], metric=metric, subset=subset)
 
 
-def mean_difference(
-    pairs: Sequence[tuple[Board, Summary, Summary]], *, metric: str | None = None, subset: str = "all"
-) -> Difference:
-    """Return the paired difference of two rows, averaged over boards (sizes) within each seed or draw (protocol 1.2).
+def mean_difference(contrasts: Sequence[Contrast], *, metric: str | None = None, subset: str = "all") -> Difference:
+    """Return the paired difference of the rows, averaged over boards (sizes) within each seed or draw (protocol 1.2).
 
     Raises: ValueError for no board, boards without scores, or boards that differ in more than the size.
     """
-    if not pairs or pairs[0][0].primary is None:
+    if not contrasts or contrasts[0][0].primary is None:
         raise ValueError("no trial of these rows has a score")
-    if len({replace(board.key, size=None) for board, _, _ in pairs}) > 1:
+    if len({replace(board.key, size=None) for board, *_ in contrasts}) > 1:
         raise ValueError("only tables that differ in nothing but the size can be averaged")
-    chosen = metric or pairs[0][0].primary
-    parts = [_difference(board, ours, theirs, chosen, SUBSETS[subset]) for board, ours, theirs in pairs]
-    unlike_scorers = _mixed_scorers(pairs, chosen, SUBSETS[subset])
-    common = [unit for unit in parts[0].units if all(unit in part.units for part in parts)]
+    board, *rows = contrasts[0]
+    chosen = metric or contrasts[0][0].primary
+    parts = [_measured(contrast, chosen, SUBSETS[subset]) for contrast in contrasts]
+    unlike_scorers = _mixed_scorers(contrasts, chosen, SUBSETS[subset])
+    common = _common(parts)
     units = [] if unlike_scorers else common  # a difference of two scorers would be no difference of rows
     parts = [part.only(units) for part in parts]
-    board, ours, theirs = pairs[0]
-    trial = (ours.runs or theirs.runs)[0].trial
-    known = scorer(trial, chosen)
+    known = scorer(rows[0].runs[0].trial, chosen)
+    ours, theirs = _sides([row.label for row in rows])
+    other = tuple(dict.fromkeys(name for _, *rows in contrasts for name in unlike(*rows)))
+    awaited = _awaited(contrasts, common)
+    cautions = (*(f"the rows were given another {name}" for name in other), *awaited)
     blank = Difference(
-        ours=ours.label,
-        theirs=theirs.label,
-        cells=frozenset(row.cell.id for _, *rows in pairs for row in rows),
+        ours=ours,
+        theirs=theirs,
+        cells=frozenset(row.cell.id for _, *rows in contrasts for row in rows),
         metric=chosen,
         subset=subset,
-        sizes=tuple(board.key.size for board, _, _ in pairs),
-        unit=ours.unit if not ours.deterministic else theirs.unit,
+        sizes=tuple(board.key.size for board, *_ in contrasts),
+        unit=next((row.unit for row in rows if not row.deterministic), rows[0].unit),
         units=tuple(units),
         values=tuple(float(value) for value in np.mean([part.values for part in parts], axis=0)) if units else (),
         higher_is_better=known.higher_is_better if known else True,
         found=None,
         spread=None,
         sign_flip=None,
-        note=MIXED if unlike_scorers else "; ".join(_cautions(pairs)),
+        note=MIXED if unlike_scorers else "; ".join(cautions),
+        unlike=other,
+        awaited=awaited,
     )
     if unlike_scorers:
         return blank
@@ -153,64 +184,114 @@ def mean_difference(
     )
 
 
-def _difference(board: Board, ours: Summary, theirs: Summary, metric: str, subset: str) -> Measured:
-    first, second = (measured(row.counted, row.unit, metric, subset, board.items) for row in (ours, theirs))
-    return paired(ours, theirs, first, second)
+def _sides(labels: Sequence[str]) -> tuple[str, str]:
+    """Return both sides of a contrast in the words of claims."""
+    if len(labels) == 2:
+        return labels[0], labels[1]
+    return f"({labels[0]} - {labels[1]})", f"({labels[2]} - {labels[3]})"
 
 
-def paired(ours: Summary, theirs: Summary, first: Measured, second: Measured) -> Measured:
-    """Return first - second by unit, as measured of two rows; one without randomness stands beside every unit of the other."""
-    if ours.deterministic and not theirs.deterministic:
-        first = first.repeated(second.units)
-    elif theirs.deterministic and not ours.deterministic:
-        second = second.repeated(first.units)
-    units = [unit for unit in first.units if unit in second.units]
-    first, second = first.only(units), second.only(units)
-    psi = None if first.psi is None or second.psi is None else first.psi - second.psi
-    return Measured(units=tuple(units), values=first.values - second.values, psi=psi)
+def _measured(contrast: Contrast, metric: str, subset: str) -> Measured:
+    board, *rows = contrast
+    return combined(rows, [measured(row.counted, row.unit, metric, subset, board.items) for row in rows])
 
 
-def _mixed_scorers(pairs: Sequence[tuple[Board, Summary, Summary]], metric: str, subset: str) -> bool:
-    """Say whether the scores of the two rows come from several scorers or versions of one."""
+def combined(rows: Sequence[Summary], parts: Sequence[Measured]) -> Measured:
+    """Return the rows' difference by unit, or their difference of differences; `parts` is what was measured of each.
+
+    Units are those that all rows have; a row without randomness stands beside every unit of the others.
+    """
+    drawn = [part for row, part in zip(rows, parts, strict=True) if not row.deterministic]
+    units = _common(drawn or parts)
+    if drawn:
+        parts = [part.repeated(units) if row.deterministic else part for row, part in zip(rows, parts, strict=True)]
+    units = [unit for unit in units if all(unit in part.units for part in parts)]  # such a row may have no value
+    parts, signs = [part.only(units) for part in parts], SIGNS[len(rows)]
+    influences = [part.psi for part in parts if part.psi is not None]
+    whole = len(influences) == len(parts)
+    return Measured(
+        units=tuple(units),
+        values=np.tensordot(signs, [part.values for part in parts], 1),
+        psi=np.tensordot(signs, influences, 1) if whole else None,
+    )
+
+
+def _common(parts: Sequence[Measured]) -> list[object]:
+    return [unit for unit in parts[0].units if all(unit in part.units for part in parts)]
+
+
+def _mixed_scorers(contrasts: Sequence[Contrast], metric: str, subset: str) -> bool:
+    """Say whether the scores of the rows come from several scorers or versions of one."""
     parts = (SEEN, UNSEEN) if subset == GAP else (subset, ALL)
     return any(
-        mixed(run.score(metric, part) for row in (ours, theirs) for run in row.counted)
-        for _, ours, theirs in pairs
+        mixed(run.score(metric, part) for row in rows for run in row.counted)
+        for _, *rows in contrasts
         for part in parts
     )
 
 
-def unlike(ours: Summary, theirs: Summary) -> list[str]:
-    """Return the names of what two rows were given differently; a row without training was given no training.
+def unlike(*rows: Summary) -> list[str]:
+    """Return the names of what was not given to both sides alike: to the rows that are counted + and to those counted -.
 
-    Scorers are not among them: values of different scorers are not even subtracted.
+    So two rows must have been given the same. In a difference of differences what differs within one side must differ
+    within the other in the same way: it is what the question is about. A row without training was given no training.
+    Scorers are not among the names: values of different scorers are not even subtracted.
     """
-    untrained = {"step cap", "search", "training settings", "scorer version"}
-    skipped = untrained if ours.deterministic or theirs.deterministic else {"scorer version"}
-    first, second = treatment(ours), treatment(theirs)
-    found = [name for name in first if name not in skipped and first[name] != second[name]]
-    drawn, other = _training_pairs(ours), _training_pairs(theirs)
-    if any(drawn[unit] != other[unit] for unit in drawn.keys() & other.keys()):
-        found.append("training pairs")
-    return found
-
-
-def _training_pairs(row: Summary) -> dict[object, set[str]]:
-    """Return {unit: hashes of the index lists that its trials were trained on}; nothing for a row without training."""
-    found: dict[object, set[str]] = {}
-    for run in () if row.deterministic else row.counted:
-        found.setdefault(unit_value(run, row.unit), set()).add(run.trial.train.sha256)
-    return found
-
-
-def _cautions(pairs: Sequence[tuple[Board, Summary, Summary]]) -> list[str]:
-    """Return what makes the difference less than it seems, each once."""
-    found = [f"the rows were given another {name}" for _, *rows in pairs for name in unlike(*rows)]
-    for _, *rows in pairs:
-        for row in rows:
-            if lost := row.counts.failed + row.counts.unfinished:
-                found.append(f"{row.label}: {lost} of {row.counts.places} places without a result")
+    found, given = [], [_given(row) for row in rows]
+    for key in dict.fromkeys(key for one in given for key in one):
+        plus, minus = (
+            Counter(one[key] for side, one in zip(SIGNS[len(rows)], given, strict=True) if side == sign and key in one)
+            for sign in (1, -1)
+        )
+        if plus - minus and minus - plus:  # where a row has no such thing, the others of its side stand alone
+            found.append(key[0])
     return list(dict.fromkeys(found))
+
+
+def _given(row: Summary) -> dict[tuple[str, object], object]:
+    """Return {(name, unit or None): what the row was given}; training pairs by unit, all else for the whole row."""
+    skipped = {"scorer version"}
+    if row.deterministic:
+        skipped |= {"step cap", "search", "training settings"}
+    found: dict[tuple[str, object], object] = {
+        (name, None): value for name, value in treatment(row).items() if name not in skipped
+    }
+    pairs: dict[object, set[str]] = {}
+    for run in () if row.deterministic else row.counted:
+        pairs.setdefault(unit_value(run, row.unit), set()).add(run.trial.train.sha256)
+    return found | {("training pairs", unit): frozenset(hashes) for unit, hashes in pairs.items()}
+
+
+def _awaited(contrasts: Sequence[Contrast], units: Sequence[object]) -> tuple[str, ...]:
+    """Return what is missing until all planned trials of each row are compared; `units` are those compared now.
+
+    A row without randomness is complete with one result. A place whose trial already stands at another one has its result.
+    """
+    lost, left_out = [], []
+    for same in zip(*(rows for _, *rows in contrasts), strict=True):
+        drawn = [row for row in same if not row.deterministic]
+        runs = [run for row in drawn for run in row.runs]
+        planned = sum(_planned(row) for row in drawn)
+        if missing := planned - sum(run.status in ("ok", "diverged") for run in runs):
+            causes = [run.cause or "" for run in runs if run.status == "failed"]
+            lost.append(f"{same[0].label}: {missing} of {planned} places without a result{_retry(causes)}")
+        had = {unit_value(run, row.unit) for row in drawn for run in row.counted}
+        if compared := had - set(units):
+            left_out.append(f"{same[0].label}: {len(had) - len(compared)} of {len(had)} {same[0].unit}s compared")
+    return tuple(dict.fromkeys(lost or left_out))  # units are left out where places are lost: not said twice
+
+
+def _planned(row: Summary) -> int:
+    """Return the number of places of the final phase, also of those that the search has not reached yet."""
+    final = row.cell.fixed.get("final", {})
+    return max(row.counts.places, final.get("seeds", 0) * final.get("draws", 0))
+
+
+def _retry(causes: Sequence[str]) -> str:
+    """Return in words how many failed, and what to type."""
+    kinds = {"oom" if cause.startswith("out of memory") else "error" for cause in causes}
+    kind = f" --failed {kinds.pop()}" if len(kinds) == 1 else ""
+    return f" ({len(causes)} failed: `featherbench retry PLAN{kind}`)" if causes else ""
 
 
 # --- the plan's headline list -----------------------------------------------------------------------------------------
@@ -272,16 +353,16 @@ def _headline(
             continue
         one = mean_difference(pairs, subset=spec.subset)
         differences.append((row, replace(one, smallest_effect=spec.smallest_effect)))
-    p = {row: float(d.found.primary.p) for row, d in differences if d.found is not None}
-    # a comparison that cannot be made yet still belongs to the family: the list was fixed before
-    adjusted = headline({**p, **{row: 1.0 for row in spec.rows if row not in p}})
+    p = {row: float(d.found.primary.p) for row, d in differences if d.found is not None and not d.awaited}
+    # a comparison that waits, or cannot be made yet, still belongs to the family: the list was fixed before
+    adjusted = headline({row: p.get(row, 1.0) for row in spec.rows})
     return Headline(
         plan=plan.id,
         name=plan.name,
         task=task,
         backbone=backbone,
         spec=spec,
-        differences=tuple(replace(d, adjusted_p=adjusted[row] if d.found else None) for row, d in differences),
+        differences=tuple(replace(d, adjusted_p=adjusted[row] if row in p else None) for row, d in differences),
         missing=tuple(missing),
     )
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from featherbench.reports.statistics import Answer
 
 _LOW_DATA, _POSITIONS = "paper-low-data, scale smollm2-135m", "paper-positions, scale smollm2-135m"
-_INTERACTION = (
-    "a difference of differences between two pairs of rows: `claim` answers one pair. `compare` shows the two parts; "
-    "their difference has no answer by one command yet"
+_ONE_PLACE_A_STUDY = (
+    "its unit is the search. All plans draw the same training pairs for their first final place, so eight plans that "
+    "differ in search.study would share them, and a t over studies would not count what draws do; the rows `default` "
+    "have no search that would tell their studies apart. It takes a plan with an own search for each final place"
 )
 
 
@@ -95,8 +96,11 @@ REGISTERED = (
         unit="draw",
         test="t on the difference of differences",
         smallest_effect=1.0,
-        plan="paper-initialisation, scale smollm2-135m",
-        unanswerable=_INTERACTION,
+        plan="paper-initialisation, scale smollm2-135m; its other words show whether these words or any do it",
+        statements=(
+            "(table-to-text: - random) > (full_ft table-to-text: - full_ft without words) on e2e.paper with 100 "
+            "of smollm2-135m",
+        ),
     ),
     Registered(
         id="C7",
@@ -104,7 +108,7 @@ REGISTERED = (
         unit="study: 8 independent searches",
         test="t on the change",
         smallest_effect=1.0,
-        plan="none yet: eight plans that differ in search.study, each with a row `default`",
-        unanswerable=_INTERACTION,
+        plan="none yet",
+        unanswerable=_ONE_PLACE_A_STUDY,
     ),
 )

@@ -6,13 +6,15 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import permutations
 
 from featherbench.harness.spec import nearest
 from featherbench.reports.aggregate import Board, Key, Summary
-from featherbench.reports.comparisons import SUBSETS
+from featherbench.reports.comparisons import SIGNS, SUBSETS, Contrast
 
 GRAMMAR = "ROW (>|<) ROW on TASK[.seen|.unseen|.gap] [at BUDGET%] [with SIZE[,SIZE...]|full] [of BACKBONE]"
-Pair = tuple[Board, Summary, Summary]
+DIFFERENCES = "(ROW - ROW) (>|<) (ROW - ROW)"
+"""What may stand before "on", too: a difference of differences"""
 _CLAIM = re.compile(r"(?P<ours>.+?)\s+(?P<sign>[<>])\s+(?P<theirs>.+?)\s+on\s+(?P<task>\S+)(?P<rest>(?:\s.*)?)")
 _REST = re.compile(
     r"(?:\s+at\s+(?P<budget>[0-9.]+)\s*%)?"
@@ -30,8 +32,9 @@ class Statement:
     """ "Ours scores better than theirs": better, so that it means the same for a score of which lower is better."""
 
     ours: str
-    """Name of a row, of a method or of a cell"""
+    """Name of a row, of a method or of a cell; or "(name - name)": what the first gains over the second"""
     theirs: str
+    """The same; a difference beside a difference"""
     task: str
     """Also with the evaluated part, e.g. places.test64"""
     subset: str = "all"
@@ -44,9 +47,27 @@ class Statement:
     """Default: the store's only one"""
 
     @property
+    def rows(self) -> tuple[str, ...]:
+        """The two or four names, in the order of the words."""
+        return _names(self.ours) + _names(self.theirs)
+
+    @property
     def reversed(self) -> Statement:
         """The claim that theirs scores better."""
         return replace(self, ours=self.theirs, theirs=self.ours)
+
+    @property
+    def wordings(self) -> frozenset[str]:
+        """This claim and its opposite in all their words: (a - b) > (c - d) is (a - c) > (b - d), too."""
+        signed = list(zip(SIGNS[len(self.rows)], self.rows, strict=True))
+        plus, minus = ([name for sign, name in signed if sign == side] for side in (1, -1))
+        found = {self} | {
+            replace(self, ours=f"({p} - {m})", theirs=f"({n} - {q})")
+            for p, *others in permutations(plus)
+            for m, *other in permutations(minus)
+            for q, n in zip(others, other, strict=True)
+        }
+        return frozenset(str(one) for claim in found for one in (claim, claim.reversed))
 
     def __str__(self) -> str:
         """Return the claim in its canonical words."""
@@ -79,7 +100,7 @@ def parse(text: str) -> Statement:
 
     Raises: ClaimError that says what is allowed.
     """
-    allowed = f"Write {GRAMMAR}, e.g. 'prefix > full_ft on webnlg.unseen at 0.1%'."
+    allowed = f"Write {GRAMMAR}, e.g. 'prefix > full_ft on webnlg.unseen at 0.1%', or {DIFFERENCES}."
     found = _CLAIM.fullmatch(text.strip())
     if found is None:
         lacking = next(
@@ -93,17 +114,41 @@ def parse(text: str) -> Statement:
     task, _, last = found["task"].rpartition(".")
     subset = last if task and last in SUBSETS else "all"
     statement = Statement(
-        ours=found["ours"],
-        theirs=found["theirs"],
+        ours=_side(found["ours"]),
+        theirs=_side(found["theirs"]),
         task=task if task and last in SUBSETS else found["task"],
         subset=subset,
         budget=_budget(rest["budget"]),
         sizes=_sizes(rest["sizes"]),
         backbone=rest["backbone"],
     )
-    if statement.ours == statement.theirs:
-        raise ClaimError(f"the claim {text!r} compares {statement.ours!r} with itself: name two rows.")
+    names, twice = statement.rows, [name for name in statement.rows if statement.rows.count(name) > 1]
+    if len(names) not in SIGNS:
+        raise ClaimError(f"the claim {text!r} compares a difference with a row. Write ROW > ROW, or {DIFFERENCES}.")
+    if twice:
+        raise ClaimError(f"the claim {text!r} compares {twice[0]!r} with itself: name each row once.")
     return statement if found["sign"] == ">" else statement.reversed
+
+
+def _names(side: str) -> tuple[str, ...]:
+    """Return the name of a side, or the two of "(name - name)".
+
+    Raises: ClaimError for brackets that do not hold one difference.
+    """
+    if (side.startswith("(") or side.endswith(")")) and side.count("(") != side.count(")"):
+        raise ClaimError(f"{side!r} has a bracket without its other one. Write {DIFFERENCES}.")
+    names = side[1:-1].split(" - ") if side.startswith("(") and side.endswith(")") else []
+    if len(names) > 2:
+        raise ClaimError(
+            f"{side!r} can be read in several ways: write one ' - ', and a row with ' - ' in its name by its cell's id."
+        )
+    return tuple(name.strip() for name in names) if len(names) == 2 else (side,)
+
+
+def _side(text: str) -> str:
+    """Return a side in its canonical words."""
+    names = _names(text)
+    return text if len(names) == 1 else f"({names[0]} - {names[1]})"
 
 
 def _budget(text: str | None) -> float | None:
@@ -196,57 +241,63 @@ def one_row(board: Board, name: str, budget: float | None = None) -> Summary | N
     return found[0] if found else None
 
 
-def both(boards: Sequence[Board], ours: str, theirs: str, budget: float | None = None) -> tuple[list[Pair], list[str]]:
-    """Return the boards that have both rows, and in words those that have only one of them.
+def together(
+    boards: Sequence[Board], names: Sequence[str], budget: float | None = None
+) -> tuple[list[Contrast], list[str]]:
+    """Return the boards that have all the rows, and in words those that have only some of them.
 
-    Raises: ClaimError if no board has both.
+    Raises: ClaimError if no board has all, or if two names stand for one row.
     """
-    pairs, single = [], []
+    found: list[Contrast] = []
+    single = []
     keys = [board.key for board in boards]
     for board in boards:
-        first, second = one_row(board, ours, budget), one_row(board, theirs, budget)
-        if first is not None and second is not None:
-            pairs.append((board, first, second))
-        elif first is not None or second is not None:
-            single.append(f"{table_words(board.key, keys)} has only {ours if first else theirs}")
-    if pairs:
-        return pairs, single
+        here = {name: one_row(board, name, budget) for name in names}
+        rows = [row for row in here.values() if row is not None]
+        if len({row.cell.id for row in rows}) < len(rows):
+            raise ClaimError(f"{_list(map(repr, names))} name one row twice on {table_words(board.key)}.")
+        if len(rows) == len(names):
+            found.append((board, *rows))
+        elif rows:
+            single.append(f"{table_words(board.key, keys)} has only {_list(name for name in names if here[name])}")
+    if found:
+        return found, single
     known = list(dict.fromkeys(row.cell.row for board in boards for row in board.rows if row.counted))
-    for name in (ours, theirs):
+    for name in names:
         if not any(named(board, name, budget) for board in boards):
             at = "" if budget is None else f" at {100 * budget:g}%"
             raise ClaimError(f"no row is named {name!r}{at} there.{nearest(name, known)} Rows: {_list(known)}.")
-    raise ClaimError(f"no table has both {ours!r} and {theirs!r}: {'; '.join(single)}.")
+    raise ClaimError(f"no table has all of {_list(map(repr, names))}: {'; '.join(single)}.")
 
 
-def resolve(statement: Statement, boards: Sequence[Board]) -> tuple[Statement, list[Pair]]:
+def resolve(statement: Statement, boards: Sequence[Board]) -> tuple[Statement, list[Contrast]]:
     """Return the statement with its size and backbone filled in, and its rows on one board a size.
 
     Raises: ClaimError if it speaks of what the store does not have, or of several things.
     """
     kept = matching(boards, task=statement.task, sizes=statement.sizes, backbone=statement.backbone)
-    pairs, single = both(kept, statement.ours, statement.theirs, statement.budget)
-    if statement.budget is not None and all(r.cell.budget is None for _, *rows in pairs for r in rows):
+    contrasts, single = together(kept, statement.rows, statement.budget)
+    if statement.budget is not None and all(r.cell.budget is None for _, *rows in contrasts for r in rows):
         raise ClaimError(
-            f"neither {statement.ours!r} nor {statement.theirs!r} was sized for {100 * statement.budget:g}%: leave out "
-            "'at', or run a plan with `budget`."
+            f"none of {_list(map(repr, statement.rows))} was sized for {100 * statement.budget:g}%: leave out 'at', or "
+            "run a plan with `budget`."
         )
-    keys = [board.key for board, _, _ in pairs]
+    keys = [board.key for board, *_ in contrasts]
     backbones = list(dict.fromkeys(key.backbone for key in keys))
     if len(backbones) > 1:
-        raise ClaimError(f"several backbones have both rows: add 'of BACKBONE'. Backbones: {_list(backbones)}.")
+        raise ClaimError(f"several backbones have these rows: add 'of BACKBONE'. Backbones: {_list(backbones)}.")
     if len({replace(key, size=None) for key in keys}) > 1 or len({key.size for key in keys}) < len(keys):
         tables = _list(table_words(key, keys) for key in keys)
         raise ClaimError(
-            f"several tables have both rows; name the part, e.g. {keys[0].task}.{keys[0].evaluated}: {tables}."
+            f"several tables have these rows; name the part, e.g. {keys[0].task}.{keys[0].evaluated}: {tables}."
         )
     sizes = tuple(sorted((key.size for key in keys), key=lambda size: math.inf if size is None else size))
     if statement.sizes is None and len(sizes) > 1:
         words = _list(map(size_word, sizes))
         raise ClaimError(
-            f"several sizes have both rows: add 'with SIZE', or 'with {words.replace(' ', '')}' for their mean."
+            f"several sizes have these rows: add 'with SIZE', or 'with {words.replace(' ', '')}' for their mean."
         )
     if statement.sizes is not None and sizes != statement.sizes:
         raise ClaimError(f"a size lacks a row: {'; '.join(single)}. Run it, or name other sizes.")
-    pairs.sort(key=lambda pair: math.inf if pair[0].key.size is None else pair[0].key.size)
-    return replace(statement, sizes=sizes, backbone=backbones[0]), pairs
+    contrasts.sort(key=lambda one: math.inf if one[0].key.size is None else one[0].key.size)
+    return replace(statement, sizes=sizes, backbone=backbones[0]), contrasts

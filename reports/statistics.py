@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -75,6 +75,10 @@ class Interval:
     items: int | None
     """None: over units alone, so it speaks of this test set and not of new inputs"""
 
+    def __neg__(self) -> Interval:
+        """Return the interval of the opposite difference."""
+        return replace(self, estimate=-self.estimate, low=-self.high, high=-self.low)
+
     @property
     def few(self) -> bool:
         """True where units are so few that the page marks the interval."""
@@ -113,6 +117,10 @@ class Intervals:
     def primary(self) -> Interval:
         """What p, ranks and claims use."""
         return self.new_inputs or self.test_set
+
+    def __neg__(self) -> Intervals:
+        """Return the intervals of the opposite difference."""
+        return Intervals(new_inputs=-self.new_inputs if self.new_inputs else None, test_set=-self.test_set)
 
 
 def _t(interval: Interval, value: float) -> Array:

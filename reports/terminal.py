@@ -8,6 +8,7 @@ from featherbench.reports.aggregate import ALL, Board, Summary
 from featherbench.reports.claims import answer
 from featherbench.reports.report import Report
 from featherbench.reports.statements import ClaimError, Statement
+from featherbench.reports.statistics import Interval
 from featherbench.reports.tables import board_title
 from featherbench.reports.text import MISSING, estimate_text, number_text, visible
 
@@ -48,7 +49,10 @@ def _row(row: Summary, metric: str) -> tuple[str, str, str, str, str]:
 
 
 def headline_lines(report: Report) -> Iterator[str]:
-    """Yield the answer to every comparison of the plans' headline lists; each is a look at a claim, and stored."""
+    """Yield the answer to every comparison of the plans' headline lists; each is a look at a claim, and stored.
+
+    One that waits for trials is no look: its difference is shown, and what it waits for.
+    """
     for headline in report.headlines:
         for one in headline.differences:
             claimed = Statement(
@@ -59,13 +63,21 @@ def headline_lines(report: Report) -> Iterator[str]:
                 sizes=one.sizes,
                 backbone=headline.backbone,
             )
+            if one.awaited:
+                interval = one.effect.primary if one.effect else None
+                shown = _effect(one.gain, interval, one.metric)
+                yield f"  waits: {visible(str(claimed))}{shown}; {visible('; '.join(one.awaited))}"
+                continue
             try:
                 found = answer(report, str(claimed), headline.spec.smallest_effect)
             except ClaimError as error:
                 yield f"  {visible(str(claimed))}: {error}"
                 continue
             interval = found.found.interval if found.found else None
-            effect = "" if found.estimate is None else f"  {found.estimate:+.3g} {one.metric}"
-            bounds = "" if interval is None else f", {interval.low:+.3g} to {interval.high:+.3g}"
-            yield f"  {found.answer}: {visible(str(claimed))}{effect}{bounds}"
+            yield f"  {found.answer}: {visible(str(claimed))}{_effect(found.estimate, interval, one.metric)}"
         yield from (f"  not there yet: {visible(text)}" for text in headline.missing)
+
+
+def _effect(estimate: float | None, interval: Interval | None, metric: str) -> str:
+    effect = "" if estimate is None else f"  {estimate:+.3g} {metric}"
+    return effect if interval is None else f"{effect}, {interval.low:+.3g} to {interval.high:+.3g}"

@@ -140,3 +140,25 @@ def build(url):
             for number in range(SEEDS):
                 finish(kept, cell, number, texts(cell.row, None, number), scores=("ter",))
     return kept
+
+
+def small(url, cells, headline, outputs, again=(), scores=()):
+    """Return a store of one plan with a headline list; `outputs` gives by (row, size, place) the texts of a trial.
+
+    None stands for out of memory; a place that is not given has no result. The places in `again` hold the trial before.
+    """
+    kept = Store(url)
+    rows = dict.fromkeys(cell.row for cell in cells)
+    methods = "".join(f"  - {{method: prefix, row: {row}}}\n" for row in rows)
+    sizes = sorted({cell.size or 0 for cell in cells})
+    text = f"protocol: 1\nname: small\nbackbones: [tiny]\ntasks: [{cells[0].task}]\nmethods:\n{methods}"
+    text += f"sizes: {sizes if sizes != [0] else '[full]'}\nheadline: {headline}\n"
+    kept.add_plan("small", "small", text, cells)
+    with kept.transaction():
+        for cell in cells:
+            for number in range(cell.fixed["final"]["seeds"] * cell.fixed["final"]["draws"]):
+                if number in again:
+                    kept.add_place(Place(cell=cell.id, phase="final", number=number), trial_of(cell, number - 1))
+                elif (cell.row, cell.size, number) in outputs:
+                    finish(kept, cell, number, outputs[cell.row, cell.size, number], scores=scores)
+    return kept

@@ -10,7 +10,9 @@ import yaml
 from typer.testing import CliRunner
 
 from featherbench.harness import tables
+from featherbench.harness.baselines import name_of, rows_of
 from featherbench.harness.cli import app
+from featherbench.harness.spec import find_plan, read_spec, read_text
 from featherbench.reports import claims
 from featherbench.reports.citing import citation, methods_paragraph
 from featherbench.reports.claims import answer, looks_table, registered
@@ -71,6 +73,19 @@ def looks(report):
                 backbone="hub/model",
             ),
         ),
+        (
+            "(prefix+words - prefix) > ( full_ft, 50 % - a-b (x) ) on e2e.paper.gap with 500",
+            Statement(
+                ours="(prefix+words - prefix)",
+                theirs="(full_ft, 50 % - a-b (x))",
+                task="e2e.paper",
+                subset="gap",
+                sizes=(500,),
+            ),
+        ),
+        ("(a - b) < (c - d) on t", Statement(ours="(c - d)", theirs="(a - b)", task="t")),
+        ("row (1f) > (odd) on t", Statement(ours="row (1f)", theirs="(odd)", task="t")),
+        ("1) row > 2) row on t", Statement(ours="1) row", theirs="2) row", task="t")),
         ("a > b on t with full", Statement(ours="a", theirs="b", task="t", sizes=(None,))),
         ("a > b on t at 3 % with 100 pairs", Statement(ours="a", theirs="b", task="t", budget=0.03, sizes=(100,))),
     ],
@@ -84,6 +99,16 @@ def test_a_claim_is_read(text, expected):
     assert parse(str(expected)) == expected, "its canonical words are a claim, too"
 
 
+def test_a_difference_of_differences_is_the_same_claim_in_all_its_words():
+    found = parse("(a - b) > (c - d) on t with 50")
+    assert found.rows == ("a", "b", "c", "d")
+    same = {"(a - b) > (c - d)", "(a - c) > (b - d)", "(d - b) > (c - a)", "(d - c) > (b - a)"}
+    opposite = {f"{theirs} > {ours}" for ours, theirs in (words.split(" > ") for words in same)}
+    assert found.wordings == {f"{words} on t with 50" for words in same | opposite}
+    assert all(parse(words).wordings == found.wordings for words in found.wordings)
+    assert parse("a > b on t").wordings == {"a > b on t", "b > a on t"}
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -95,12 +120,31 @@ def test_a_claim_is_read(text, expected):
         ("prefix > full_ft on e2e at 300%", "the budget 300% is no share"),
         ("prefix > full_ft on e2e at 0..1%", "the budget 0..1% is no share"),
         ("prefix > full_ft on e2e with 50,50", "name one twice"),
-        ("prefix > prefix on e2e", "with itself: name two rows"),
+        ("prefix > prefix on e2e", "with itself: name each row once"),
+        ("(a - b) > (c - b) on e2e", "compares 'b' with itself: name each row once"),
+        (
+            "(a - b > (c - d) on e2e",
+            "'(a - b' has a bracket without its other one. Write (ROW - ROW) (>|<) (ROW - ROW).",
+        ),
+        ("(a - b) > c on e2e", "compares a difference with a row. Write ROW > ROW, or (ROW - ROW) (>|<) (ROW - ROW)."),
+        ("(a - b - c) > (d - e) on e2e", "'(a - b - c)' can be read in several ways: write one ' - '"),
+        (
+            "(better - tied) > (short - fulft) on places with 100",
+            "no row is named 'fulft' there. Did you mean 'full_ft'?",
+        ),
+        (
+            "(better - tied) > (short - full_ft) on places with 100,200",
+            "a size lacks a row: places.test16 with 200 of tiny has only better, tied, full_ft",
+        ),
+        (
+            "full_ft > untuned on places with 100,50",
+            "a size lacks a row: places.test16 with 50 of tiny has only full_ft",
+        ),
         ("beter > full_ft on places with 100", "no row is named 'beter' there. Did you mean 'better'? Rows: full_ft, "),
         ("better > full_ft on place with 100", "no scores of the task 'place'. Did you mean 'places'?"),
         ("better > full_ft on places with 300", "no scores of the size '300'"),
         ("better > full_ft on places with 100 of tny", "the backbone 'tny'. Did you mean 'tiny'? It has: tiny."),
-        ("better > full_ft on places", "several sizes have both rows: add 'with SIZE', or 'with 50,100,200,500'"),
+        ("better > full_ft on places", "several sizes have these rows: add 'with SIZE', or 'with 50,100,200,500'"),
         (
             "short > full_ft on places with 100,200",
             "a size lacks a row: places.test16 with 200 of tiny has only full_ft",
@@ -110,7 +154,7 @@ def test_a_claim_is_read(text, expected):
             "prefix > full_ft on places with 100",
             "'prefix' stands for several rows on places.test16 with 100 of tiny: give",
         ),
-        ("better > full_ft on places at 0.1% with 100", "neither 'better' nor 'full_ft' was sized for 0.1%"),
+        ("better > full_ft on places at 0.1% with 100", "none of 'better', 'full_ft' was sized for 0.1%"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_is_allowed(report, text, told):
@@ -118,6 +162,14 @@ def test_a_mistake_is_one_line_that_says_what_is_allowed(report, text, told):
         answer(report, text)
     assert told in str(error.value) and "\n" not in str(error.value)
     assert not looks(report)
+
+
+def test_two_names_of_one_row_are_no_two_rows(report):
+    boards = report.boards
+    [board] = [board for board in boards if (board.key.task, board.key.size) == ("places", 100)]
+    cell = next(row.cell.id for row in board.rows if row.label == "better")
+    with pytest.raises(ClaimError, match=f"'better', '{cell}' name one row twice on places.test16 with 100 of tiny"):
+        resolve(parse(f"better > {cell} on places with 100"), boards)
 
 
 def test_a_budget_chooses_the_row_that_was_solved_for_it(tmp_path):
@@ -165,6 +217,54 @@ def test_a_claim_of_lower_scores_is_turned(report):
     assert found.answer == "supported" and found.estimate > 0 > found.difference.estimate
     assert found.found.interval.low > 0 and looks(report)[0]["estimate"] == found.estimate
     assert answer(report, "high > low on webnlg").answer == "contradicted"
+
+
+INTERACTION = "(better - tied) > (full_ft - short) on places with 50,100"
+
+
+def test_a_difference_of_differences_is_answered_like_every_claim(report):
+    found = answer(report, INTERACTION)
+    statement, contrasts = resolve(parse(INTERACTION), report.boards)
+    one = mean_difference(contrasts)
+    assert [board.key.size for board, *_ in contrasts] == [50, 100]
+    assert [row.label for _, *rows in contrasts for row in rows] == ["better", "tied", "full_ft", "short"] * 2
+    assert (found.statement, found.answer, found.estimate) == (statement, "supported", one.estimate)
+    assert found.found.interval == one.found.new_inputs.at(1 - 0.0167) and found.found.p == one.found.new_inputs.p
+    assert found.rule.alpha == 0.0167 and found.reason == "" and one.detectable > 0
+    [look] = looks(report)
+    assert (
+        look["claim"] == "(better - tied) > (full_ft - short) on places with 50,100 of tiny" and len(look["cells"]) == 8
+    )
+    assert answer(report, INTERACTION.replace(">", "<")).answer == "contradicted"
+    other = answer(report, "(better - full_ft) > (tied - short) on places with 50,100")
+    assert other.answer == "supported" and len(other.earlier) == 2, "the same question in other words"
+
+
+def test_a_difference_of_differences_of_lower_scores_is_turned(tmp_path):
+    store = known_store.Store(f"sqlite:///{tmp_path}/store.sqlite")
+    rows = {"a + words": "low", "a": "high", "b + words": "short", "b": "better"}
+    cells = {
+        name: known_store.cell_of(row, None, task="webnlg").model_copy(update={"row": name})
+        for name, row in rows.items()
+    }
+    store.add_plan("p", "p", "", list(cells.values()))
+    for name, cell in cells.items():
+        for number in range(known_store.SEEDS):
+            known_store.finish(store, cell, number, known_store.texts(rows[name], None, number), scores=("ter",))
+    report = collect(store)
+    ter = {row.label: [run.score("ter", "all").value for run in row.counted] for row in report.boards[0].rows}
+    gains = [
+        -((w - x) - (y - z)) for w, x, y, z in zip(ter["a + words"], ter["a"], ter["b + words"], ter["b"], strict=True)
+    ]
+    found = answer(report, "(a + words - a) > (b + words - b) on webnlg")
+    assert found.estimate == pytest.approx(sum(gains) / len(gains)) and found.estimate > 1
+    assert found.found.interval.low > 0 and found.answer == "supported"
+    assert answer(report, "(b + words - b) > (a + words - a) on webnlg").answer == "contradicted"
+
+
+def test_what_differs_within_one_side_only_resolves_nothing(report):
+    found = answer(report, "(longer - tied) > (short - full_ft) on places with 100")
+    assert (found.answer, found.reason) == ("not resolved", "the rows were not treated alike: another step cap")
 
 
 def test_rows_that_are_shown_to_differ_by_little_are_equivalent(report):
@@ -275,6 +375,15 @@ def test_the_registered_claims_can_be_asked_or_say_why_not():
         assert [str(parse(text)) for text in one.statements] == list(one.statements), "in canonical words"
 
 
+def test_the_rows_of_the_registered_interaction_are_in_their_plan():
+    [text] = next(one.statements for one in REGISTERED if one.id == "C6")
+    spec = read_spec(read_text(find_plan("paper-initialisation")), scale="smollm2-135m")
+    statement = parse(text)
+    assert set(statement.rows) <= {name_of(row.given) for row in rows_of(spec)}
+    sizes = (",".join(map(str, spec.sizes)), spec.tasks[0].name, spec.backbones[0])
+    assert sizes == ("100", statement.task, statement.backbone)
+
+
 def test_a_registered_claim_without_trials_says_what_is_missing(report):
     for one, answers in registered(report):
         assert len(answers) == len(one.statements)
@@ -337,6 +446,13 @@ def test_compare_refuses_what_the_store_does_not_have(report, options, told):
     assert told in str(error.value)
 
 
+def test_compare_says_that_no_table_has_both(report):
+    with pytest.raises(
+        ClaimError, match="no table has all of 'low', 'better': places.test16 with 50 of tiny has only better"
+    ):
+        compare(report, "low", "better")
+
+
 # --- commands ---------------------------------------------------------------------------------------------------------
 
 
@@ -352,6 +468,16 @@ def test_the_claim_command_answers_people_and_programs(report, folder):
     read = json.loads(call("claim", HEADLINE, "--out", str(folder), "--json").stdout)
     assert read["answer"] == "supported" and read["new_inputs"]["items"] == 16 and len(read["earlier_looks"]) == 1
     assert read["new_inputs"]["low"] > 0 and read["difference"]["units"] == [f"final{i}" for i in range(8)]
+
+
+def test_the_claim_command_compares_differences(report, folder):
+    told = call("claim", INTERACTION, "--out", str(folder))
+    assert told.exit_code == 0 and told.stdout.startswith(
+        "supported: (better - tied) > (full_ft - short) on places with"
+    )
+    read = json.loads(call("claim", INTERACTION, "--out", str(folder), "--json").stdout)
+    assert (read["difference"]["ours"], read["difference"]["theirs"]) == ("(better - tied)", "(full_ft - short)")
+    assert read["effect"] > 0 and len(read["difference"]["cells"]) == 8 and read["difference"]["awaited"] == []
 
 
 def test_what_is_not_resolved_is_no_error(report, folder):

@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
+from featherbench.reports.compare import compare, compared_json
 from featherbench.reports.comparisons import difference, mean_difference, unlike
 from featherbench.reports.measured import MIXED
+from featherbench.reports.pages.leaderboard import headline_blocks
+from featherbench.reports.read import claim_looks
 from featherbench.reports.report import collect
+from featherbench.reports.terminal import headline_lines
 from featherbench.tasks.metrics.bleu import bleu
 
 DRAWS, ITEMS = 8, range(16)
@@ -221,7 +225,10 @@ def test_only_common_draws_are_compared_and_the_lost_one_is_told(report):
     kept = (0, 1, 2, 4, 5, 6, 7)
     (a, psi_a), (b, psi_b) = (row_by_hand(row, 100, kept) for row in ("out_of_memory", "full_ft"))
     check_intervals(found.found, a - b, psi_a - psi_b)
-    assert found.note == "out_of_memory: 1 of 8 places without a result"
+    assert found.awaited == (found.note,)
+    assert (
+        found.note == "out_of_memory: 1 of 8 places without a result (1 failed: `featherbench retry PLAN --failed oom`)"
+    )
 
 
 def test_scores_of_two_scorers_are_not_subtracted(report):
@@ -251,6 +258,57 @@ def test_tables_of_other_tasks_are_not_averaged(report):
         mean_difference([tuple(rows_of(report, 100, "better", "full_ft")), (other, *other.rows)])
 
 
+# --- differences of differences ----------------------------------------------------------------------------------------
+
+FOUR = ("better", "tied", "short", "full_ft")
+
+
+def interaction_by_hand(size, rows=FOUR, items=ITEMS):
+    """Return (first - second) - (third - fourth): values [draws], pseudo-values [draws, items]."""
+    a, b, c, d = (row_by_hand(row, size, items=items) for row in rows)
+    return tuple((w - x) - (y - z) for w, x, y, z in zip(a, b, c, d, strict=True))
+
+
+@pytest.mark.parametrize(("subset", "items"), [("all", ITEMS), ("seen", range(8)), ("unseen", range(8, 16))])
+def test_a_difference_of_differences_is_paired_by_draw_and_by_item(report, subset, items):
+    found = mean_difference([tuple(rows_of(report, 100, *FOUR))], subset=subset)
+    values, psi = interaction_by_hand(100, items=items)
+    assert (found.ours, found.theirs, len(found.cells)) == ("(better - tied)", "(short - full_ft)", 4)
+    assert found.values == pytest.approx(values, rel=1e-9, abs=1e-9) and len(values) == DRAWS
+    check_intervals(found.found, values, psi)
+    assert not found.awaited and not found.unlike
+
+
+def test_a_difference_of_differences_of_gaps(report):
+    found = mean_difference([tuple(rows_of(report, 100, *FOUR))], subset="gap")
+    (seen, psi_seen), (unseen, psi_unseen) = (interaction_by_hand(100, items=part) for part in (range(8), range(8, 16)))
+    around = [2 * (psi - psi.mean(1, keepdims=True)) for psi in (psi_seen, psi_unseen)]
+    centre = (psi_unseen.mean(1) - psi_seen.mean(1))[:, None]
+    assert found.values == pytest.approx(unseen - seen)
+    check_intervals(found.found, unseen - seen, np.concatenate([centre - around[0], centre + around[1]], axis=1))
+
+
+def test_a_difference_of_differences_is_averaged_over_sizes_within_the_draw(report):
+    found = mean_difference([tuple(rows_of(report, size, *FOUR)) for size in (50, 100)])
+    parts = [interaction_by_hand(size) for size in (50, 100)]
+    assert found.sizes == (50, 100) and len(found.units) == DRAWS
+    check_intervals(found.found, *(np.mean(part, axis=0) for part in zip(*parts, strict=True)))
+
+
+def test_a_row_without_randomness_stands_beside_every_draw_of_the_others(report):
+    found = mean_difference([tuple(rows_of(report, 100, "better", "untuned", "short", "full_ft"))])
+    whole, alone = by_hand("untuned", 100, 0)
+    (a, psi_a), (c, psi_c), (d, psi_d) = (row_by_hand(row, 100) for row in ("better", "short", "full_ft"))
+    check_intervals(found.found, (a - whole) - (c - d), (psi_a - alone) - (psi_c - psi_d))
+
+
+def test_what_differs_in_the_same_way_within_both_sides_is_the_factor(report):
+    longer, *usual = rows_of(report, 100, "longer", *FOUR)[1:]
+    again = longer  # the step cap cancels where a row of it stands on both sides
+    assert unlike(longer, usual[0], again, usual[1]) == [] == unlike(longer, again, usual[0], usual[1])
+    assert unlike(longer, *usual[:3]) == ["step cap"] == unlike(usual[0], longer, again, usual[1])
+
+
 # --- the headline list ------------------------------------------------------------------------------------------------
 
 
@@ -273,6 +331,114 @@ def test_holm_counts_the_comparison_that_cannot_be_made_yet(report):
         stats.t.cdf((one.estimate - 1.5) / one.standard_error, one.degrees_of_freedom),
     ]
     assert tied.equivalence.p == pytest.approx(max(tails)) and not tied.equivalence.holds
+
+
+def tables_of(headline):
+    """Return the texts of the page's table by difference."""
+    [table] = [block for block in headline_blocks(headline, 1) if hasattr(block, "rows")]
+    names = [entry.text for entry in table.header]
+    return {row[0].text: dict(zip(names, (entry.text for entry in row), strict=True)) for row in table.rows}
+
+
+def test_the_page_answers_a_headline_comparison_whose_trials_are_all_there(report):
+    shown = tables_of(report.headlines[0])["better − full_ft"]
+    assert (shown["answer"], shown["p"], shown["units"]) == ("better is better", "< .001", "8")
+
+
+def small(tmp_path, outputs, cells=None, headline="{reference: full_ft, rows: [better, tied]}", **more):
+    cells = cells or [known_store.cell_of(row, 100) for row in ("full_ft", "better", "tied")]
+    return collect(known_store.small(f"sqlite:///{tmp_path}/small.sqlite", cells, headline, outputs, **more))
+
+
+def all_of(rows, sizes=(100,), numbers=range(DRAWS)):
+    return {(row, size, i): known_store.texts(row, size, i) for row in rows for size in sizes for i in numbers}
+
+
+RETRY = "(1 failed: `featherbench retry PLAN --failed oom`)"
+
+
+@pytest.mark.parametrize(
+    ("lost", "failed", "told"),
+    [
+        ((5, 6, 7), (), "better: 3 of 8 places without a result"),
+        ((), (2,), f"better: 1 of 8 places without a result {RETRY}"),
+        ((7,), (2,), f"better: 2 of 8 places without a result {RETRY}"),
+    ],
+)
+def test_a_headline_comparison_waits_for_its_trials_everywhere(tmp_path, lost, failed, told):
+    outputs = all_of(["full_ft", "better", "tied"])
+    outputs |= {("better", 100, i): None for i in failed}
+    found = small(tmp_path, {key: texts for key, texts in outputs.items() if key[0] != "better" or key[2] not in lost})
+    [headline] = found.headlines
+    better, tied = headline.differences
+    assert better.awaited == (told,) and better.adjusted_p is None and better.found is not None
+    assert tied.adjusted_p == min(1.0, 2 * tied.found.primary.p), "the family stays the whole list"
+
+    shown = tables_of(headline)
+    waits, answered = shown["better − full_ft"], shown["tied − full_ft"]
+    assert (waits["answer"], waits["p"], waits["sign-flip p"]) == (f"waits: {told}", "–", "–")
+    assert waits["difference"].startswith(f"{better.estimate:.0f} ± ") and answered["p"] != "–"
+
+    [one], _ = compare(found, "better", "full_ft", margin=5.0)
+    assert one.listed and one.difference.adjusted_p is one.difference.sign_flip is one.difference.equivalence is None
+    written = compared_json(one)["difference"]
+    assert (written["awaited"], written["adjusted_p"], written["sign_flip_p"]) == ([told], None, None)
+
+    first, second = headline_lines(found)
+    low, high = better.found.primary.low, better.found.primary.high
+    assert first == (
+        f"  waits: better > full_ft on places with 100 of tiny  {better.estimate:+.3g} bleu, {low:+.3g} to {high:+.3g}; {told}"
+    )
+    assert "tied > full_ft" in second and "waits" not in second
+    assert {look["claim"] for look in claim_looks(found.store)} == {"tied > full_ft on places with 100 of tiny"}
+
+
+def test_a_comparison_over_sizes_waits_for_the_places_of_all_sizes(tmp_path):
+    cells = [known_store.cell_of(row, size) for size in (50, 100) for row in ("full_ft", "better")]
+    outputs = all_of(["full_ft", "better"], (50, 100))
+    del outputs["better", 50, 7], outputs["better", 100, 6], outputs["better", 100, 7]
+    [headline] = small(tmp_path, outputs, cells, "{reference: full_ft, rows: [better]}").headlines
+    [one] = headline.differences
+    assert one.awaited == ("better: 3 of 16 places without a result",) and one.adjusted_p is None
+    assert len(one.units) == 6
+
+
+def test_nothing_is_awaited_of_a_row_without_randomness_or_of_a_trial_at_two_places(tmp_path):
+    cells = [known_store.cell_of(row, 100) for row in ("untuned", "better")]
+    outputs = all_of(["better"], numbers=range(7)) | all_of(["untuned"], numbers=[0])
+    [headline] = small(tmp_path, outputs, cells, "{reference: untuned, rows: [better]}", again=(7,)).headlines
+    [one] = headline.differences
+    assert not one.awaited and len(one.units) == 7 and one.adjusted_p == one.found.primary.p
+
+
+def test_units_that_only_one_row_has_are_awaited_of_the_other(report, tmp_path):
+    cells = [known_store.cell_of(row, 100) for row in ("full_ft", "better")]
+    cells[1] = cells[1].model_copy(update={"fixed": cells[1].fixed | {"final": {"seeds": 1, "draws": 5}}})
+    outputs = all_of(["full_ft"]) | all_of(["better"], numbers=range(5))
+    [headline] = small(tmp_path, outputs, cells, "{reference: full_ft, rows: [better]}").headlines
+    assert headline.differences[0].awaited == ("full_ft: 5 of 8 draws compared",)
+    assert headline.differences[0].adjusted_p is None
+
+
+def test_the_page_turns_a_score_of_which_lower_is_better(tmp_path):
+    cells = [known_store.cell_of(row, None, task="webnlg") for row in ("low", "high")]
+    outputs = all_of(["low", "high"], [None], range(known_store.SEEDS))
+    for number, (ours, theirs) in enumerate([("low", "high"), ("high", "low")]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        headline = f"{{reference: {theirs}, rows: [{ours}]}}"
+        [found] = small(folder, outputs, cells, headline, scores=("ter",)).headlines
+        [one] = found.differences
+        assert (one.estimate < 0) == (one.gain > 0) == (one.effect.primary.low > 0) == (ours == "low")
+        assert one.effect.primary.high == -one.found.primary.low and one.effect.primary.p == one.found.primary.p
+        assert tables_of(found)[f"{ours} − {theirs}"]["answer"] == "low is better"
+
+
+def test_rows_that_were_not_treated_alike_have_no_answer_on_the_page(tmp_path):
+    cells = [known_store.cell_of("full_ft", 100), known_store.cell_of("better", 100, steps=80)]
+    [found] = small(tmp_path, all_of(["full_ft", "better"]), cells, "{reference: full_ft, rows: [better]}").headlines
+    told = "not resolved: the rows were not treated alike: another step cap"
+    assert tables_of(found)["better − full_ft"]["answer"] == told
 
 
 def test_a_headline_list_is_about_its_own_plans_trials(report, tmp_path):

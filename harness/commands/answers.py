@@ -97,12 +97,14 @@ def claim(
     """Answer a claim: supported, equivalent, not resolved or contradicted; every look is stored.
 
     A claim reads ROW > ROW on TASK[.seen|.unseen|.gap] [at BUDGET%] [with SIZE|SIZE,SIZE|full] [of BACKBONE]; ">" means
-    "scores better". A finished comparison of a plan's headline list is answered at .05 with Holm's p, any other at 5, 8,
-    12 and 16 seeds or draws with .0167 each.
+    "scores better". Of two differences, (ROW - ROW) > (ROW - ROW), it means "gains more". A finished comparison of a
+    plan's headline list is answered at .05 with Holm's p, any other at 5, 8, 12 and 16 seeds or draws with .0167 each.
 
     Examples:
 
       featherbench claim "prefix > full_ft on places with 50,100,200,500" --out runs/low-data
+
+      featherbench claim "(prefix - prefix, default) > (full_ft - full_ft, default) on places with 200" --out runs/low-data
 
       featherbench claim --list
     """
@@ -165,8 +167,10 @@ def _comparison_lines(found: Compared) -> Iterator[str]:
         yield f"  no interval: {one.note}"
         return
     yield from _intervals(one)
-    if one.adjusted_p is None:
+    if not found.listed:
         yield "  no p: not in a headline list"
+    elif one.adjusted_p is None:
+        yield f"  no p and no test yet, a headline comparison waits: {'; '.join(one.awaited)}"
     else:
         yield f"  p {_p(one.adjusted_p)}, by Holm within the plan's headline list"
     if one.sign_flip is not None:
@@ -180,7 +184,7 @@ def _comparison_lines(found: Compared) -> Iterator[str]:
     yield f"  both had the same {', '.join(found.alike)}"
     if found.other:
         yield f"  CAUTION, not treated alike: another {', another '.join(found.other)}"
-    elif one.note:
+    elif one.note and not found.listed:  # what a listed one waits for is said above
         yield f"  CAUTION: {one.note}"
 
 
@@ -202,13 +206,13 @@ def _answer_lines(found: Answered) -> Iterator[str]:
     if found.estimate is not None:
         turned = "" if one.higher_is_better else " (lower is better: turned, so that above 0 the first is better)"
         yield f"  effect {found.estimate:+.3g} {one.metric} over {len(one.units)} {one.unit}s{turned}"
-    if found.effect is not None and found.found is not None:
+    if one.effect is not None and found.found is not None:
         level = 1 - found.rule.alpha
-        if found.effect.new_inputs is not None:
-            yield f"  {_interval(found.effect.new_inputs.at(level))} for new inputs ({found.effect.new_inputs.items} items)"
+        if one.effect.new_inputs is not None:
+            yield f"  {_interval(one.effect.new_inputs.at(level))} for new inputs ({one.effect.new_inputs.items} items)"
         else:
             yield "  no interval for new inputs: no item statistics of this score are stored"
-        yield f"  {_interval(found.effect.test_set.at(level))} on this test set"
+        yield f"  {_interval(one.effect.test_set.at(level))} on this test set"
         yield f"  p {_p(found.found.p)} at α = {found.rule.alpha:g}: {found.rule.words}"
         tested = found.found.equivalence
         yield f"  within ±{tested.margin:g}: p {_p(float(tested.p))}"
@@ -278,7 +282,7 @@ def _answer_json(found: Answered) -> dict[str, Any]:
     from featherbench.reports.compare import difference_json, interval_json
 
     level = 1 - found.rule.alpha
-    both = found.effect
+    both = found.difference.effect
     return {
         "claim": str(found.statement),
         "answer": found.answer,

@@ -373,7 +373,7 @@ def _run(
             say(f"{failed_before} had failed before and were not run again: `featherbench log TRIAL` says why, and")
             say(f"`featherbench retry {shlex.quote(name)}` runs them again. Ids: `featherbench status --trials`.")
         if report:
-            _show_report(report, folder, complete=not (counts.get("failed") or counts.get("new")))
+            _show_report(report, folder)
         say(f"report: {_short(page) if page else 'none, since nothing has finished'}")
         if stopped:
             say(f"{stopped}; the same command goes on from here.", error=True)
@@ -383,17 +383,14 @@ def _run(
         raise typer.Exit(FAILED)
 
 
-def _show_report(report: Report, folder: Path, complete: bool) -> None:
-    """Print what was found, the answers to the plan's headline list, and what to type next.
-
-    An answer is a look that takes its part of the error, so a sweep that is not complete gives none by itself.
-    """
+def _show_report(report: Report, folder: Path) -> None:
+    """Print what was found, the answers to the plan's headline list or what they wait for, and what to type next."""
     from featherbench.reports.terminal import headline_lines, leaderboard_lines
 
     say("")
     for line in leaderboard_lines(report):
         say(line)
-    if complete and (answers := list(headline_lines(report))):
+    if answers := list(headline_lines(report)):
         say("Headline comparisons of the plan (p by Holm; `featherbench claim` says more):")
         for line in answers:
             say(line)

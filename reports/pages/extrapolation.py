@@ -17,7 +17,7 @@ from featherbench.reports.categories import (
     over_categories,
 )
 from featherbench.reports.charts import sides_chart
-from featherbench.reports.comparisons import difference, paired
+from featherbench.reports.comparisons import combined, difference
 from featherbench.reports.estimates import (
     HOW_TO_READ,
     difference_entry,
@@ -194,7 +194,7 @@ def _relative_over_categories(board: Board, row: Summary, against: Summary | Non
         return missing(reason)
     assert against is not None
     ours, theirs = (over_categories(board, one, metric, GAP, tag) for one in (row, against))
-    found = paired(row, against, ours, theirs)
+    found = combined([row, against], [ours, theirs])
     unit = against.unit if row.deterministic else row.unit
     return interval_entry(estimate(found.values.tolist(), unit, found.psi), signed=True)
 
@@ -205,7 +205,7 @@ def _differences(board: Board, row: Summary, scores: dict[str, list[Measured] | 
     ours, theirs = scores.get(row.label), scores.get(against.label) if against else None
     if against is None or row is against or not ours or not theirs:
         return None
-    pairs = [paired(row, against, one, other).values for one, other in zip(ours, theirs, strict=True)]
+    pairs = [combined([row, against], list(two)).values for two in zip(ours, theirs, strict=True)]
     return [float(np.mean(values)) for values in pairs] if len(pairs[0]) else None
 
 

@@ -14,7 +14,7 @@ from featherbench.reports.over_tasks import over_tasks
 from featherbench.reports.read import Contents, Run
 from featherbench.reports.report import Report
 from featherbench.reports.search import Search
-from featherbench.reports.statistics import Interval, claim
+from featherbench.reports.statistics import claim
 from featherbench.reports.strip import strip
 from featherbench.reports.tables import (
     COST_COLUMNS,
@@ -48,7 +48,8 @@ HOW_TO_READ = (
     "diverged: it counts, with its best weights. A failed trial has no score: it enters no mean and is listed with "
     "its cause under “Failed, diverged and unfinished trials”. The bar is the interval, without an end mark where it "
     "goes on beyond the strip; the tall line is the mean.",
-    "A p stands only beside the comparisons that the plan named before its final phase (“Headline comparisons”).",
+    "A p stands only beside the comparisons that the plan named before its final phase (“Headline comparisons”), and "
+    "only once all of their trials have a result: until then they wait, with their difference and its interval.",
     "Trained parameters are what the optimiser moves, stored ones what is kept after tuning, total ones those of the "
     "tuned model. Costs are means over the same trials as the scores; spend is the sum over all trials of the row, "
     "its search included. Times depend on the machine and on what else ran on it. 1 MB is 10⁶ bytes.",
@@ -203,34 +204,27 @@ def headline_blocks(headline: Headline, number: int) -> list[Block]:
 def _difference(one: Difference) -> tuple[Entry, ...]:
     name = Entry(text=f"{one.ours} − {one.theirs}", note=one.note)
     shown = Estimate(units=len(one.units), mean=one.estimate, half_width=None)
-    if one.found is None or one.adjusted_p is None or one.smallest_effect is None:
-        unknown = entries(MISSING, str(len(one.units)), MISSING, MISSING, "not resolved", MISSING)
-        return (name, estimate_entry(shown), *unknown)
+    units = count_entry(len(one.units), f"{one.unit}s")
+    if one.found is None or one.effect is None or one.smallest_effect is None:
+        return (name, estimate_entry(shown), *entries(MISSING), units, *entries(MISSING, MISSING, _open(one), MISSING))
     best, over_units = one.found.primary, one.found.test_set
     new_inputs = replace(
         shown, half_width=float(best.high - best.low) / 2, test_set=float(over_units.high - over_units.low) / 2
     )
-    sign = 1 if one.higher_is_better else -1
-    answer = claim(_turned(best, sign), one.smallest_effect, adjusted_p=one.adjusted_p).answer
-    flip = Entry(text=MISSING, note="below 8 blocks") if one.sign_flip is None else _p(one.sign_flip)
     least = one.detectable
-    return (
-        name,
-        estimate_entry(new_inputs),
-        test_set_entry(new_inputs),
-        count_entry(len(one.units), f"{one.unit}s"),
-        _p(one.adjusted_p),
-        flip,
-        Entry(text=_answer(answer, one.ours, one.theirs)),
-        Entry(text=MISSING) if least is None else Entry(text=score_text(least), value=least),
-    )
+    detectable = Entry(text=MISSING) if least is None else Entry(text=score_text(least), value=least)
+    told = (name, estimate_entry(new_inputs), test_set_entry(new_inputs), units)
+    if one.adjusted_p is None:
+        return (*told, *entries(MISSING, MISSING, _open(one)), detectable)
+    found = claim(one.effect.primary, one.smallest_effect, adjusted_p=one.adjusted_p).answer
+    said = f"not resolved: {one.treated_unlike}" if one.unlike else _answer(found, one.ours, one.theirs)
+    flip = Entry(text=MISSING, note="below 8 blocks") if one.sign_flip is None else _p(one.sign_flip)
+    return (*told, _p(one.adjusted_p), flip, Entry(text=said), detectable)
 
 
-def _turned(interval: Interval, sign: int) -> Interval:
-    """Return the interval of theirs - ours where lower scores are better."""
-    if sign > 0:
-        return interval
-    return replace(interval, estimate=-interval.estimate, low=-interval.high, high=-interval.low)
+def _open(one: Difference) -> str:
+    """Return why a comparison has no answer yet."""
+    return f"waits: {'; '.join(one.awaited)}" if one.awaited else "not resolved"
 
 
 def _answer(answer: str, ours: str, theirs: str) -> str:
