@@ -32,6 +32,7 @@ from featherbench.reports.statistics import (
     spread,
     units_needed,
 )
+from featherbench.tasks.table import given_name
 
 SUBSETS = {"all": ALL, "seen": SEEN, "unseen": UNSEEN, "gap": GAP}
 """As plans and claims name them -> as they are stored"""
@@ -329,7 +330,7 @@ def headlines(contents: Contents, boards: Sequence[Board]) -> list[Headline]:
             cells = [
                 cell
                 for cell in map(known.__getitem__, plan.cells)
-                if (cell.task, cell.backbone) == (task, spec.backbones[0])
+                if given_name(cell.task) == task
                 and (size is None or cell.size == (None if size == "full" else int(size)))
             ]
             found.append(_headline(plan, task, spec.backbones[0], spec.headline, cells, boards))

@@ -11,6 +11,7 @@ from itertools import permutations
 from featherbench.harness.spec import nearest
 from featherbench.reports.aggregate import Board, Key, Summary
 from featherbench.reports.comparisons import SIGNS, SUBSETS, Contrast
+from featherbench.tasks.table import given_name
 
 GRAMMAR = "ROW (>|<) ROW on TASK[.seen|.unseen|.gap] [at BUDGET%] [with SIZE[,SIZE...]|full] [of BACKBONE]"
 DIFFERENCES = "(ROW - ROW) (>|<) (ROW - ROW)"
@@ -210,12 +211,18 @@ def matching(
     """
     kept = [board for board in boards if board.primary is not None]
     if task is not None:
-        kept = _of("task", task, kept, lambda key: (key.task, f"{key.task}.{key.evaluated}"))
+        kept = _of("task", task, kept, _task_names)
     if backbone is not None:
         kept = _of("backbone", backbone, kept, lambda key: (key.backbone,))
     for size in sizes or ():
         _of("size", size_word(size), kept, lambda key: (size_word(key.size),))
     return [board for board in kept if sizes is None or board.key.size in sizes]
+
+
+def _task_names(key: Key) -> tuple[str, ...]:
+    """Return what a board's task may be called: also as a plan named it, which several contents may share."""
+    names = dict.fromkeys((given_name(key.task), key.task))
+    return (*names, *(f"{name}.{key.evaluated}" for name in names))
 
 
 def _of(kind: str, name: str, boards: Sequence[Board], names: Callable[[Key], Iterable[str]]) -> list[Board]:

@@ -155,6 +155,11 @@ def task_of(definition: Definition) -> Task:
     )
 
 
+def given_name(name: str) -> str:
+    """Return a task's name as the plan that describes it gave it: without the hash of definition and contents."""
+    return name.partition("@")[0]
+
+
 def example(row: Row, definition: Definition, where: str) -> Example:
     """Return a row as an example, by the definition's columns `source`, `references` and `tags`.
 

@@ -12,6 +12,7 @@ from featherbench.harness.records import Cell, DecodingSettings, Place, Predicti
 from featherbench.harness.score import score
 from featherbench.harness.store import Store
 from featherbench.tasks.base import Example
+from featherbench.tasks.table import given_name
 
 WORDS = "the a red old quiet harbour inn lies near north of town beside river hill and serves fresh fish daily".split()
 NOISE = "xu yo zi qua wex vor".split()
@@ -151,7 +152,7 @@ def small(url, cells, headline, outputs, again=(), scores=()):
     rows = dict.fromkeys(cell.row for cell in cells)
     methods = "".join(f"  - {{method: prefix, row: {row}}}\n" for row in rows)
     sizes = sorted({cell.size or 0 for cell in cells})
-    text = f"protocol: 1\nname: small\nbackbones: [tiny]\ntasks: [{cells[0].task}]\nmethods:\n{methods}"
+    text = f"protocol: 1\nname: small\nbackbones: [tiny]\ntasks: [{given_name(cells[0].task)}]\nmethods:\n{methods}"
     text += f"sizes: {sizes if sizes != [0] else '[full]'}\nheadline: {headline}\n"
     kept.add_plan("small", "small", text, cells)
     with kept.transaction():

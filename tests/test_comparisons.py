@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from dataclasses import replace
 from functools import lru_cache
 
 import known_store
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
+from featherbench.reports.claims import answer
 from featherbench.reports.compare import compare, compared_json
 from featherbench.reports.comparisons import difference, mean_difference, unlike
 from featherbench.reports.measured import MIXED
@@ -16,6 +18,7 @@ from featherbench.reports.pages.leaderboard import headline_blocks
 from featherbench.reports.read import claim_looks
 from featherbench.reports.report import collect
 from featherbench.reports.terminal import headline_lines
+from featherbench.tasks import TASKS
 from featherbench.tasks.metrics.bleu import bleu
 
 DRAWS, ITEMS = 8, range(16)
@@ -439,6 +442,25 @@ def test_rows_that_were_not_treated_alike_have_no_answer_on_the_page(tmp_path):
     [found] = small(tmp_path, all_of(["full_ft", "better"]), cells, "{reference: full_ft, rows: [better]}").headlines
     told = "not resolved: the rows were not treated alike: another step cap"
     assert tables_of(found)["better − full_ft"]["answer"] == told
+
+
+def test_headlines_and_claims_take_a_task_of_files_by_the_name_that_its_plan_gives_it(tmp_path, monkeypatch):
+    """The store has the name with the hash of the contents behind it."""
+    stored = "shop@01234567"
+    monkeypatch.setitem(TASKS, stored, replace(TASKS["places"], name=stored))
+    cells = [known_store.cell_of(row, 100, task=stored) for row in ("full_ft", "better")]
+    found = small(tmp_path, all_of(["full_ft", "better"]), cells, "{reference: full_ft, rows: [better]}")
+    [headline] = found.headlines
+    assert not headline.missing and headline.differences[0].adjusted_p < 0.001
+    for task in ("shop", "shop.test16", stored, f"{stored}.test16"):
+        said = answer(found, f"better > full_ft on {task} with 100")
+        assert (said.answer, said.rule.alpha) == ("supported", 0.05)
+
+
+def test_the_page_tells_both_intervals_of_a_headline_comparison(report):
+    shown = headline_blocks(report.headlines[0], 1)[2]
+    row = next(row for row in shown.rows if row[0].text == "better − full_ft")
+    assert "no item statistics" not in row[2].note
 
 
 def test_a_headline_list_is_about_its_own_plans_trials(report, tmp_path):

@@ -208,9 +208,8 @@ def _difference(one: Difference) -> tuple[Entry, ...]:
     if one.found is None or one.effect is None or one.smallest_effect is None:
         return (name, estimate_entry(shown), *entries(MISSING), units, *entries(MISSING, MISSING, _open(one), MISSING))
     best, over_units = one.found.primary, one.found.test_set
-    new_inputs = replace(
-        shown, half_width=float(best.high - best.low) / 2, test_set=float(over_units.high - over_units.low) / 2
-    )
+    half, over = (float(one.high - one.low) / 2 for one in (best, over_units))
+    new_inputs = replace(shown, half_width=half, test_set=over, items=best.items)
     least = one.detectable
     detectable = Entry(text=MISSING) if least is None else Entry(text=score_text(least), value=least)
     told = (name, estimate_entry(new_inputs), test_set_entry(new_inputs), units)
