@@ -50,6 +50,17 @@ def test_an_estimate_is_trials_times_what_their_parts_take(plan: Plan) -> None:
     assert list(found.sources.values()) == ["a test"] and found.unknown == ["/".join(kind_of(full_ft.base))]
 
 
+def test_history_of_data_that_have_changed_since_is_left_out(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, store = plan.cells[0], Store(f"sqlite:///{tmp_path}/store.sqlite")
+    trial = cell.trial("final", 0, {}).model_copy(update={"task": "mine@01234567"})
+    Sweep(plan=plan, store=store)
+    store.add_place(place_of(cell, "final", 0), trial)
+    store.record(Result(trial_id=trial.id, status="ok", cost=COST), store.begin_attempt(trial.id))
+    assert from_history(store) == {}
+
+
 def test_history_is_what_finished_trials_took(plan: Plan, tmp_path: Path) -> None:
     cell, store = plan.cells[0], Store(f"sqlite:///{tmp_path}/store.sqlite")
     Sweep(plan=plan, store=store)

@@ -243,12 +243,24 @@ def test_an_empty_split_is_refused(folder: Path, plan_of: Callable[..., Plan]) -
         plan_of()
 
 
+def test_unseen_rows_outside_of_the_test_are_refused(folder: Path, plan_of: Callable[..., Plan]) -> None:
+    for name in ("train.jsonl", "dev.jsonl"):
+        rows_of = [{**json.loads(line), "seen": "seen"} for line in (folder / name).read_text().split("\n") if line]
+        rows_of[3]["seen"] = "unseen" if name == "dev.jsonl" else "seen"
+        (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows_of))
+    (folder / "test.csv").write_text("text,summary,topic,seen\na,b,c,unseen\nd,e,f,seen\n")
+    with pytest.raises(DataError, match=r'dev\.jsonl, line 4: only the test may have rows that are "unseen"; mend'):
+        plan_of({"tags": ["topic", "seen"]})
+
+
 DAMAGED = {
     "no JSON": ("a.jsonl", b'{"text": "a"}\n{"text": \n', r"a\.jsonl, line 2: this is no JSON"),
     "no object": ("a.jsonl", b'{"text": "a"}\r\n\r\n[1]\r\n', r"a\.jsonl, line 3: expected a JSON object, found list"),
     "no UTF-8": ("a.jsonl", b'{"text": "a"}\n{"text": "\xe9"}\n', r"a\.jsonl, line 2: this is no UTF-8 text"),
     "too few fields": ("a.csv", b'text,summary\n"a\nb",c\nd\n', r"a\.csv, line 4: expected 2 fields, found 1"),
     "too many fields": ("a.csv", b"text,summary\na,b\na,b,c,d\n", r"a\.csv, line 3: expected 2 fields, found 4"),
+    "semicolons": ("a.csv", b"text;summary\na, b;c\n", r"a\.csv, line 1: its columns seem to be separated by ';'"),
+    "commas in a .tsv": ("a.tsv", b"text,summary\na,b\n", r"a\.tsv, line 1: its columns seem to be separated by ','"),
     "open quotes": ("a.csv", b'text,summary\na,"b\n', r"a\.csv, line 2: unexpected end of data"),
 }
 

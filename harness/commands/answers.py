@@ -205,7 +205,8 @@ def _answer_lines(found: Answered) -> Iterator[str]:
         yield f"  because {found.reason}"
     if found.estimate is not None:
         turned = "" if one.higher_is_better else " (lower is better: turned, so that above 0 the first is better)"
-        yield f"  effect {found.estimate:+.3g} {one.metric} over {len(one.units)} {one.unit}s{turned}"
+        few = " (fewer than 5 are few)" if one.found and one.found.test_set.few else ""
+        yield f"  effect {found.estimate:+.3g} {one.metric} over {len(one.units)} {one.unit}s{few}{turned}"
     if one.effect is not None and found.found is not None:
         level = 1 - found.rule.alpha
         if one.effect.new_inputs is not None:
