@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from featherbench.reports.aggregate import ALL, UNTUNED, Board, Quantity, Summary
 from featherbench.reports.blocks import Block, Bullets, Entry, Figure, Folded, Heading, Page, Table, Text, entries
-from featherbench.reports.charts import Point, colours, front_chart
+from featherbench.reports.charts.front import AtCost, front_chart
+from featherbench.reports.charts.parts import row_colours
 from featherbench.reports.estimates import HOW_TO_READ, higher_is_better, interval_entry, missing
 from featherbench.reports.read import Run
 from featherbench.reports.report import Report
@@ -122,7 +123,7 @@ def _figures(board: Board, name: str) -> Iterator[Figure]:
         behind = front(board, cost)
         rows = [(row, row.costs[cost].value or 0.0) for row in board.rows if row.label in behind]
         points = [
-            Point(
+            AtCost(
                 label=row.label,
                 cost=value,
                 cost_text=show(value),
@@ -139,7 +140,7 @@ def _figures(board: Board, name: str) -> Iterator[Figure]:
         yield Figure(
             name=f"{cost.replace('_', '-')}-{name}",
             title=f"{board.primary} against {title}",
-            spec=front_chart(points, free, board.primary, title, colours(board.rows)),
+            spec=front_chart(points, free, board.primary, title, row_colours(board.rows)),
             caption=CAPTION + (f" Not drawn, for want of a score or a cost: {left}." if left else ""),
         )
 

@@ -16,7 +16,7 @@ from featherbench.reports.categories import (
     category_tags,
     over_categories,
 )
-from featherbench.reports.charts import sides_chart
+from featherbench.reports.charts.seen_unseen import seen_unseen_chart
 from featherbench.reports.comparisons import difference, paired
 from featherbench.reports.estimates import (
     HOW_TO_READ,
@@ -70,7 +70,7 @@ def _board(board: Board) -> Iterator[Block]:
         caption = (
             "Circle: seen, diamond: unseen; thin lines are 95 % intervals, for new inputs where the score allows it."
         )
-        spec = sides_chart(drawn, first)
+        spec = seen_unseen_chart(drawn, first)
         yield Figure(name=f"sides-{name}", title=f"{first} on seen and unseen items", spec=spec, caption=caption)
     for i, tag in enumerate(category_tags(board)):
         yield from _categories(board, first, tag, f"{name}-{i}")

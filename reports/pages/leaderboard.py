@@ -8,6 +8,7 @@ from dataclasses import replace
 from featherbench.harness.records import Cell
 from featherbench.reports.aggregate import ALL, Board, Summary, latency, without_final
 from featherbench.reports.blocks import Block, Entry, Folded, Heading, Page, Table, Text, entries
+from featherbench.reports.charts.strip import strip
 from featherbench.reports.comparisons import Difference, Headline
 from featherbench.reports.interval import Estimate
 from featherbench.reports.over_tasks import over_tasks
@@ -15,7 +16,6 @@ from featherbench.reports.read import Contents, Run
 from featherbench.reports.report import Report
 from featherbench.reports.search import Search
 from featherbench.reports.statistics import Interval, claim
-from featherbench.reports.strip import strip
 from featherbench.reports.tables import (
     COST_COLUMNS,
     board_path,

@@ -9,7 +9,8 @@ from featherbench.harness.records import Trial
 from featherbench.reports import read
 from featherbench.reports.aggregate import ALL, Board, Summary
 from featherbench.reports.blocks import Block, Bullets, Entry, Figure, Folded, Heading, Page, Samples, Table, Text
-from featherbench.reports.charts import Sizes, colours, sizes_chart
+from featherbench.reports.charts.parts import row_colours
+from featherbench.reports.charts.training_sizes import BySize, training_sizes_chart
 from featherbench.reports.comparisons import difference, mean_difference
 from featherbench.reports.estimates import (
     HOW_TO_READ,
@@ -92,8 +93,8 @@ def _series(report: Report, found: Series) -> Iterator[Block]:
     yield labelled_table(report, found, f"labelled-{name}", title)
     drawn = _drawn(found)
     if drawn:
-        palette = colours([row for board in found.boards for row in board.rows])
-        spec = sizes_chart(drawn, found.metric, found.unit, {label: palette[label] for label in found.labels})
+        palette = row_colours([row for board in found.boards for row in board.rows])
+        spec = training_sizes_chart(drawn, found.metric, found.unit, palette)
         caption = (
             f"Means over {found.unit}s with 95 % bands, for new inputs where the score allows it; rows without a band have "
             "fewer than three units or no randomness. A click on a name in the legend brings its row forward."
@@ -177,7 +178,7 @@ def _search_entry(searched: Sequence[Trial]) -> Entry:
 # --- scores -----------------------------------------------------------------------------------------------------------
 
 
-def _drawn(found: Series) -> list[Sizes]:
+def _drawn(found: Series) -> list[BySize]:
     """Return the rows that have a score at some size."""
     rows = []
     for label in found.labels:
@@ -187,7 +188,7 @@ def _drawn(found: Series) -> list[Sizes]:
             if row is not None and row.scores[found.metric, ALL].mean is not None:
                 scores.append((board.key.size or 0, row.scores[found.metric, ALL]))
         if scores:
-            rows.append(Sizes(label=label, scores=tuple(scores)))
+            rows.append(BySize(label=label, scores=tuple(scores)))
     return rows
 
 
