@@ -109,6 +109,11 @@ def seconds_text(value: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def times_text(value: float) -> str:
+    """Return e.g. "1.23 ×"."""
+    return f"{number_text(value)} ×"
+
+
 def flops_text(value: float) -> str:
     """Return e.g. "1.23e15"."""
     return "0" if value == 0 else f"{value:.2e}".replace("e+", "e")

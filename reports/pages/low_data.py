@@ -15,7 +15,6 @@ from featherbench.reports.comparisons import difference, mean_difference
 from featherbench.reports.estimates import (
     HOW_TO_READ,
     difference_entry,
-    higher_is_better,
     interval_entry,
     missing,
     reference,
@@ -194,7 +193,7 @@ def _drawn(found: Series) -> list[BySize]:
 
 def scores_table(found: Series, name: str, title: str) -> Table:
     """Return the primary score of every row at every size."""
-    better = "higher is better" if higher_is_better(found.boards[0], found.metric) else "lower is better"
+    better = "higher is better" if found.boards[0].higher_is_better_in(found.metric) else "lower is better"
     header = (Entry(text="row", note=f"{found.metric}, {better}"), *_sizes(found))
     rows = []
     for label in found.labels:
