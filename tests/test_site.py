@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -160,6 +162,22 @@ def test_latex_tables_are_booktabs_with_everything_escaped(tmp_path):
         r"\textasciitilde{}\textasciicircum{}\textless{}a\textbar{}b\textgreater{} \\"
     )
     assert lines[6].endswith(r"two lines \\")
+
+
+def test_pdflatex_sets_every_table_of_the_site(written, tmp_path):
+    if shutil.which("pdflatex") is None:
+        pytest.skip("no LaTeX here; apt-get install texlive-latex-recommended")
+    hostile = Entry(text='α ≤ θ ≥ √2 × 10⁶, \x00 \x1b É – “é” … & % $ # _ { } ~ ^ \\ < > | " ` ±1 −1')
+    symbols = Table(name="symbols", title="symbols", header=(hostile,), rows=((hostile,),))
+    sheets.write_table(symbols, tmp_path)
+    tables = [tmp_path / "symbols.tex", *sorted((written / "tables").glob("*.tex"))]
+    assert len(tables) > 10
+    body = "\n\n".join(path.read_text() for path in tables)
+    document = f"\\documentclass{{article}}\n\\usepackage{{booktabs}}\n\\begin{{document}}\n{body}\n\\end{{document}}\n"
+    (tmp_path / "all.tex").write_text(document)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_the_leaderboard_as_files_equals_the_store(written, store):
