@@ -124,10 +124,13 @@ def _cautions(found: Series) -> tuple[str, ...]:
 
 def labelled_table(report: Report, found: Series, name: str, title: str) -> Table:
     """Return how many labelled examples each size takes: training and validation together, and in the search."""
+    key, by_cell = found.boards[0].key, dict[str, list[Trial]]()
+    for run in report.contents.runs:
+        if run.phase == "search" and (run.cell.backbone, run.cell.task) == (key.backbone, key.task):
+            by_cell.setdefault(run.cell.id, []).append(run.trial)
     rows = []
     for board in found.boards:
-        cells = {row.cell.id for row in board.rows}
-        searched = [run.trial for run in report.contents.runs if run.phase == "search" and run.cell.id in cells]
+        searched = [trial for row in board.rows for trial in by_cell.get(row.cell.id, ())]
         final = [run.trial for row in board.rows for run in row.counted if run.trial.steps]
         rows.append(
             (
@@ -139,7 +142,7 @@ def labelled_table(report: Report, found: Series, name: str, title: str) -> Tabl
                 _search_entry(searched),
             )
         )
-    unit = found.boards[0].key.size_unit
+    unit = key.size_unit
     header = (
         Entry(text="size"),
         Entry(text=f"training {unit}s"),
