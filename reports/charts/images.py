@@ -1,4 +1,7 @@
-"""Charts -> SVG and PNG files, on white; many are drawn by several processes at once."""
+"""Charts -> SVG and PNG files, on white; many are drawn by several processes at once.
+
+Each process imports this file, so it imports no other of the reports.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import vl_convert
-
-from featherbench.reports.blocks import Spec
 
 ENDINGS = ("svg", "png")
 MANY = 48
@@ -22,7 +24,7 @@ MOST_PROCESSES = 8
 
 
 @contextmanager
-def drawing(charts: Sequence[tuple[str, Spec]], folder: Path) -> Iterator[None]:
+def drawing(charts: Sequence[tuple[str, dict[str, Any]]], folder: Path) -> Iterator[None]:
     """Write NAME.svg and NAME.png of every (name, chart); many are drawn while the caller's block runs.
 
     The bytes do not depend on how many processes draw. Like all that starts processes anew, many charts need a script
@@ -50,7 +52,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def write_images(name: str, spec: Spec, folder: Path) -> None:
+def write_images(name: str, spec: dict[str, Any], folder: Path) -> None:
     """Write NAME.svg and NAME.png of one chart."""
     svg = _renumbered(vl_convert.vegalite_to_svg(spec | {"background": "white"}))
     (folder / f"{name}.svg").write_text(svg, encoding="utf-8", newline="\n")
