@@ -14,7 +14,7 @@ from featherbench.harness.records import Cell, Cost
 from featherbench.harness.store import Store
 from featherbench.reports.interval import Estimate, estimate
 from featherbench.reports.items import ALL as ALL
-from featherbench.reports.items import Items, scorer
+from featherbench.reports.items import Items, higher_is_better
 from featherbench.reports.measured import GAP, MIXED, measured, mixed, unit_of, unit_value
 from featherbench.reports.measured import SEEN as SEEN
 from featherbench.reports.measured import UNSEEN as UNSEEN
@@ -115,9 +115,12 @@ class Board:
 
     @property
     def higher_is_better(self) -> bool:
-        """Of the primary score; True where the task is not installed here."""
-        known = scorer(self.rows[0].runs[0].trial, self.metrics[0]) if self.metrics else None
-        return known.higher_is_better if known else True
+        """The direction of the primary score."""
+        return self.primary is None or self.higher_is_better_in(self.primary)
+
+    def higher_is_better_in(self, metric: str) -> bool:
+        """Return the direction of a score."""
+        return higher_is_better(self.rows[0].runs[0].trial, metric)
 
 
 def boards(contents: Contents, store: Store | None = None) -> list[Board]:
@@ -359,20 +362,6 @@ def cost_value(name: str, cost: Cost) -> Quantity:
     if not math.isfinite(value) or (name.endswith("peak_bytes") and value == 0):
         return Quantity(value=None, note="not measured")
     return Quantity(value=value)
-
-
-def latency(board: Board, row: Summary) -> Quantity:
-    """Return decoding seconds as a multiple of the bare backbone's on the same items, beams and device."""
-    bare = next((other for other in board.rows if other.cell.method == UNTUNED and other.counted), None)
-    if bare is None:
-        return Quantity(value=None, note="no untuned row")
-    runs = [run for run in (*bare.counted, *row.counted) if run.cost is not None]
-    if len({run.cost.device for run in runs if run.cost}) > 1 or any(run.cost.pack > 1 for run in runs if run.cost):
-        return Quantity(value=None, note="other devices, or decoded in a pack")
-    ours, theirs = (one.costs["decode_seconds"].value for one in (row, bare))
-    if not ours or not theirs:
-        return Quantity(value=None, note="not measured")
-    return Quantity(value=ours / theirs)
 
 
 # --- what a reader must know ------------------------------------------------------------------------------------------

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from featherbench.reports.lines import Lines
+from featherbench.reports.charts.strip import Strip
+from featherbench.reports.charts.trial_curves import Lines
 from featherbench.reports.samples import Sample
-from featherbench.reports.strip import Strip
 
 Spec = dict[str, Any]
 """A Vega-Lite specification"""
@@ -83,15 +83,13 @@ class Code:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A chart: interactive on the page and, unless it is for looking up only, as SVG and PNG beside it."""
+    """A chart: interactive on the page, and as SVG and PNG beside it."""
 
     name: str
     """Like a table's: also of its files"""
     title: str
     spec: Spec
     caption: str = ""
-    files: bool = True
-    """False: on the page only"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from featherbench.harness.records import Cell, content_hash
-from featherbench.reports.items import scorer
+from featherbench.reports.items import higher_is_better
 from featherbench.reports.search import Attempt, Search
 from featherbench.reports.statistics import Array, Curve, expected_curve
 
@@ -61,8 +61,7 @@ def _budget(group: Sequence[Search]) -> Budget | None:
     scores = [a.score for attempts in usable for a in attempts if a.score is not None]
     if metric is None or not scores:
         return None
-    known = scorer(group[0].tried[0].trial, metric)
-    higher = known.higher_is_better if known else True
+    higher = higher_is_better(group[0].tried[0].trial, metric)
     worst = min(scores) if higher else max(scores)
     count = min(len(attempts) for attempts in usable)
     used = [attempt for attempts in usable for attempt in attempts[:count]]

@@ -8,9 +8,9 @@ from featherbench.reports.aggregate import Board, Summary
 from featherbench.reports.blocks import Entry
 from featherbench.reports.comparisons import Difference
 from featherbench.reports.interval import Estimate
-from featherbench.reports.items import scorer
 from featherbench.reports.statistics import FULL_UNITS
-from featherbench.reports.text import MISSING, estimate_text, half_width_text
+from featherbench.reports.tables import estimate_entry
+from featherbench.reports.text import MISSING, half_width_text
 
 REFERENCE = "full_ft"
 """Method that differences are taken to"""
@@ -25,15 +25,14 @@ HOW_TO_READ = (
 
 def interval_entry(value: Estimate, *, signed: bool = False) -> Entry:
     """Return mean ± half width for new inputs with the half width for this test set below it; a difference is `signed`."""
-    text = estimate_text(value)
-    if signed and value.mean is not None and value.mean > 0 and text.split(" ")[0].strip("0."):
-        text = f"+{text}"
+    shown = estimate_entry(value)
+    above = signed and value.mean is not None and value.mean > 0 and shown.text.split(" ")[0].strip("0.")
     notes = [_test_set(value), value.note]
-    return Entry(
-        text=text,
-        value=value.mean,
+    return replace(
+        shown,
+        text=f"+{shown.text}" if above else shown.text,
         note="; ".join(note for note in notes if note),
-        parts={"half width": value.half_width, "half width, this test set": value.test_set, "units": value.units},
+        parts={**shown.parts, "half width, this test set": value.test_set},
     )
 
 
@@ -58,13 +57,6 @@ def reference(board: Board) -> Summary | None:
     """Return the board's row of full fine-tuning: that of the plain name, else the first; None if none has a trial."""
     rows = [row for row in board.rows if row.cell.method == REFERENCE and row.counted]
     return min(rows, key=lambda row: row.cell.row != REFERENCE, default=None)
-
-
-def higher_is_better(board: Board, metric: str) -> bool:
-    """Return the direction of a score; of one that is not installed here, that of most."""
-    trials = [run.trial for row in board.rows for run in row.counted]
-    found = scorer(trials[0], metric) if trials else None
-    return found.higher_is_better if found else True
 
 
 def missing(reason: str) -> Entry:

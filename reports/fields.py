@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from featherbench.reports.blocks import Entry
-from featherbench.reports.lines import HEIGHT, LEFT, RIGHT, WIDTH, Lines
-from featherbench.reports.strip import Strip
+from featherbench.reports.charts.strip import Strip
+from featherbench.reports.charts.trial_curves import HEIGHT, LEFT, RIGHT, WIDTH, Lines
 from featherbench.reports.tables import trial_path
 from featherbench.reports.text import safe
 

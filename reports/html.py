@@ -10,8 +10,7 @@ from pathlib import Path
 import jinja2
 import vl_convert
 
-from featherbench.reports import figures
-from featherbench.reports.blocks import Figure, Page, Table
+from featherbench.reports.blocks import Figure, Page, Spec, Table
 from featherbench.reports.fields import field_html, lines_html, row_html
 from featherbench.reports.sheets import ENDINGS
 from featherbench.reports.text import visible
@@ -67,11 +66,17 @@ def _template() -> jinja2.Template:
         "field_html": field_html,
         "row_html": row_html,
         "lines_html": lines_html,
-        "on_page": figures.on_page,
+        "on_page": on_page,
         "endings": ENDINGS,
     }
     environment.filters["kind"] = lambda block: type(block).__name__
     return environment.get_template("page.html.j2")
+
+
+def on_page(spec: Spec) -> Spec:
+    """Return a chart as wide as its container, without title (the page has a heading) and colours (charts.js)."""
+    kept = {key: value for key, value in spec.items() if key not in ("title", "config")}
+    return kept | {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}, "background": None}
 
 
 def filters(table: Table) -> list[Filter]:

@@ -27,6 +27,12 @@ def scorer(trial: Trial, metric: str) -> Score | None:
     return next((score for score in task.scores if score.name == metric), None) if task else None
 
 
+def higher_is_better(trial: Trial, metric: str) -> bool:
+    """Return the direction of a score; of one that is not installed here, that of most."""
+    found = scorer(trial, metric)
+    return found.higher_is_better if found else True
+
+
 class Items:
     """The item statistics of some runs; rows are the evaluated items in their order."""
 

@@ -19,7 +19,7 @@ from featherbench.reports.blocks import (
     Text,
     entries,
 )
-from featherbench.reports.lines import Lines
+from featherbench.reports.charts.trial_curves import Lines
 from featherbench.reports.samples import Sample
 from featherbench.reports.text import markdown, visible
 
@@ -49,7 +49,7 @@ def block_lines(block: Block) -> list[str]:
             return table_lines(block)
         case Figure():
             image = [f"![{markdown(block.title)}](figures/{block.name}.svg)", "", markdown(block.caption), ""]
-            return ["", *image] if block.files else []
+            return ["", *image]
         case Lines():
             return ["", markdown(block.label), ""]
         case Samples():

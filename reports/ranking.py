@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from featherbench.reports.items import ALL, Items, scorer
+from featherbench.reports.items import ALL, Items, higher_is_better
 from featherbench.reports.measured import Measured, measured
 from featherbench.reports.read import Run
 from featherbench.reports.statistics import ranks
@@ -67,7 +67,6 @@ def _ranks(found: Sequence[Measured], row: Ranking, metric: str) -> list[tuple[i
     psi = (
         np.stack([one.psi for one in same if one.psi is not None]) if None not in shapes and len(shapes) == 1 else None
     )
-    score = scorer(row.runs[0].trial, metric)
-    higher = score.higher_is_better if score else True
+    higher = higher_is_better(row.runs[0].trial, metric)
     intervals = ranks(np.stack([one.values for one in same]), psi, higher_is_better=higher)
     return [(int(low), int(high)) for low, high in zip(intervals.low, intervals.high, strict=True)]

@@ -170,10 +170,12 @@ def _scores(store: Store) -> dict[str, list[ScoreValue]]:
 
 def _losses(store: Store) -> dict[str, list[tuple[int, float]]]:
     found: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    wanted = sa.select(tables.curves).where(tables.curves.c.name == "validation_loss").order_by("trial", "step")
-    for row in store.rows(wanted):
-        if row["value"] is not None and math.isfinite(row["value"]):
-            found[row["trial"]].append((row["step"], row["value"]))
+    kept = tables.curves.c
+    every = kept.trial.in_(sa.select(tables.trials.c.id))  # each trial is looked up, other curves are not read
+    wanted = sa.select(kept.trial, kept.step, kept.value).where(kept.name == "validation_loss", every)
+    for trial, step, value in store.tuples(wanted.order_by(kept.trial, kept.step)):
+        if value is not None and math.isfinite(value):
+            found[trial].append((step, value))
     return found
 
 

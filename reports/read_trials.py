@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from featherbench.harness import tables
 from featherbench.harness.store import Store
-from featherbench.reports.lines import Points
+from featherbench.reports.charts.trial_curves import Points
 
 OUTPUTS = 4
 """Outputs shown of a trial: of its first items"""

@@ -8,15 +8,17 @@ from __future__ import annotations
 import gc
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
 from featherbench.harness.store import Store
-from featherbench.reports import figures, sheets
+from featherbench.reports import sheets
 from featherbench.reports.aggregate import without_final
 from featherbench.reports.blocks import Figure, Page, Table
+from featherbench.reports.charts import images
 from featherbench.reports.html import Link, html, write_shared
 from featherbench.reports.leaderboard_json import leaderboard_json
 from featherbench.reports.markdown import markdown_report
@@ -82,35 +84,32 @@ def _write_site(report: Report, out: Path) -> list[Path]:
     for folder in FOLDERS:
         (out / folder).mkdir(parents=True, exist_ok=True)
     listed = [page for make in PAGES if (page := make(report))]
-    of_boards = list(board.pages(report))
+    pages = [*listed, *board.pages(report)]
     menu = [Link(path=page.path, title=page.title) for page in listed]
+    tables, charts = _named(pages)
     written: list[Path] = []
-    names: set[str] = set()
-    charts = False
-    for page in chain(listed, of_boards, trial.pages(report)):
-        _write(out / page.path, html(page, menu))
-        written.append(out / page.path)
-        for block in page.all_blocks():
-            if isinstance(block, Table | Figure) and block.name:
-                assert block.name not in names, f"two tables or figures are named {block.name}"
-                names.add(block.name)
-                written += write_beside(block, out)
-            charts = charts or isinstance(block, Figure)
-    written += write_shared(out, charts)
-    written += _write_data(report, [*listed, *of_boards], out)
+    with images.drawing([(chart.name, chart.spec) for chart in charts], out / "figures"):
+        for page in chain(pages, trial.pages(report)):
+            _write(out / page.path, html(page, menu))
+            written.append(out / page.path)
+        for table in tables:
+            sheets.write_table(table, out / "tables")
+    written += [out / "tables" / f"{table.name}.{ending}" for table in tables for ending in sheets.ENDINGS]
+    written += [out / "figures" / f"{chart.name}.{ending}" for chart in charts for ending in images.ENDINGS]
+    written += write_shared(out, bool(charts))
+    written += _write_data(report, pages, out)
     _remove_old(out, set(written))
     return written
 
 
-def write_beside(block: Table | Figure, out: Path) -> list[Path]:
-    """Write a table or figure as files of its own."""
-    if isinstance(block, Table):
-        sheets.write_table(block, out / "tables")
-        return [out / "tables" / f"{block.name}.{ending}" for ending in sheets.ENDINGS]
-    if not block.files:
-        return []
-    figures.write_figure(block, out / "figures")
-    return [out / "figures" / f"{block.name}.{ending}" for ending in ("svg", "png")]
+def _named(pages: Sequence[Page]) -> tuple[list[Table], list[Figure]]:
+    """Return the tables and figures that become files of their own; pages of trials have none."""
+    blocks = [
+        block for page in pages for block in page.all_blocks() if isinstance(block, Table | Figure) and block.name
+    ]
+    (name, times), *_ = [*Counter(block.name for block in blocks).most_common(1), ("", 0)]
+    assert times < 2, f"two tables or figures are named {name}"
+    return [b for b in blocks if isinstance(b, Table)], [b for b in blocks if isinstance(b, Figure)]
 
 
 def _write_data(report: Report, pages: list[Page], out: Path) -> list[Path]:

@@ -15,7 +15,7 @@ _MARKDOWN = re.compile(r"[&<>\"'|`*\[\]\\~$@#]|(?<![a-z0-9])_|_(?![a-z0-9])|:(?=
 
 _LATEX = {ord(char): rf"\{char}" for char in "&%$#_{}"}
 _LATEX |= {ord("\\"): r"\textbackslash{}", ord("~"): r"\textasciitilde{}", ord("^"): r"\textasciicircum{}"}
-_LATEX |= {ord("<"): r"\textless{}", ord(">"): r"\textgreater{}", ord("|"): r"\textbar{}", ord('"'): r"\textquotedbl{}"}
+_LATEX |= {ord("<"): r"\textless{}", ord(">"): r"\textgreater{}", ord("|"): r"\textbar{}", ord('"'): "''"}
 _LATEX |= {
     ord("±"): r"$\pm$",
     ord("−"): r"$-$",
@@ -24,6 +24,10 @@ _LATEX |= {
     ord("⁶"): r"$^6$",
     ord("`"): r"\textasciigrave{}",
 }
+_LATEX |= {
+    ord(c): f"${name}$" for c, name in zip("αθ≤≥√", (r"\alpha", r"\theta", r"\leq", r"\geq", r"\surd"), strict=True)
+}
+_LATEX |= dict.fromkeys([*range(0x2400, 0x2440), 0xFFFD], "?")  # symbols of control characters, which no font has
 
 
 def visible(text: str) -> str:
@@ -43,7 +47,10 @@ def markdown(text: str) -> str:
 
 
 def latex(text: str) -> str:
-    """Return `text` for one cell of a LaTeX table: no command, no mathematics, no line break."""
+    """Return `text` for one cell of a LaTeX table: no command, no mathematics, no line break.
+
+    pdfLaTeX sets what the reports write and Latin letters; other scripts need LuaLaTeX or XeLaTeX and a font.
+    """
     return " ".join(visible(text).translate(_LATEX).split())
 
 
@@ -107,6 +114,11 @@ def seconds_text(value: float) -> str:
     if minutes < 120:
         return f"{minutes} min {seconds} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def times_text(value: float) -> str:
+    """Return e.g. "1.23 ×"."""
+    return f"{number_text(value)} ×"
 
 
 def flops_text(value: float) -> str:

@@ -182,6 +182,17 @@ def test_charts_are_drawn_and_tell_exact_values(visit, folder, scheme):
     page.locator("[data-chart] >> nth=1 >> .mark-line path").first.wait_for(state="attached")
 
 
+def test_lines_of_the_sticky_column_meet_those_of_the_row(visit):
+    page = visit().go("index.html")
+    tops = page.evaluate(
+        "[...document.querySelector('table').querySelectorAll('tbody td')].map((e) => e.getBoundingClientRect().top)"
+    )
+    start = tops[0] % 1  # where the text above the table ends
+    assert len(tops) > 50 and all(abs(top % 1 - start) < 1e-3 for top in tops), (
+        "placed by themselves, cells round alike"
+    )
+
+
 def test_hostile_and_long_outputs_are_text_and_break_nothing(visit, folder):
     [hostile] = [p for p in (folder / "trials").iterdir() if LONG in p.read_text()]
     for how in ({}, {"viewport": PHONE}):

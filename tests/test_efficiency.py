@@ -6,9 +6,10 @@ import altair as alt
 import pytest
 import site_store as invented
 
+from featherbench.reports.aggregate import Board
 from featherbench.reports.blocks import Figure, Page, Table, Text
 from featherbench.reports.html import html
-from featherbench.reports.pages import efficiency
+from featherbench.reports.pages import efficiency, leaderboard
 from featherbench.reports.pages.efficiency import dominators
 from featherbench.reports.report import collect
 
@@ -124,7 +125,7 @@ def test_every_figure_marks_the_front_and_says_what_it_is(page):
 def test_where_lower_is_better_the_front_turns_round(report, monkeypatch):
     [board] = report.boards
     assert efficiency.front(board, "stored_parameters")["embedding_only"] is None
-    monkeypatch.setattr(efficiency, "higher_is_better", lambda board, metric: False)
+    monkeypatch.setattr(Board, "higher_is_better_in", lambda board, metric: False)
     found = efficiency.front(board, "stored_parameters")
     assert [label for label, ahead in found.items() if ahead is None] == ["untuned"]
     assert found["embedding_only"].label == "untuned"
@@ -205,6 +206,14 @@ def test_latency_that_was_not_measured_says_why(page, tmp_path):
     lonely = row(table(efficiency.page(collect(halved)), "latency-"), "prefix")
     assert lonely[1].note == "not measured: no trial decoded alone in whole batches"
     assert lonely[2].note == "not measured: no untuned row here"
+
+
+def test_the_leaderboard_shows_the_same_overhead(report, page):
+    ours = {fields[0].text: fields[2] for fields in table(page, "latency-").rows}
+    [found] = [b for b in leaderboard.page(report).all_blocks() if isinstance(b, Table) and b.name == "leaderboard"]
+    [column] = [i for i, head in enumerate(found.header) if head.text == "decoding per output"]
+    assert {fields[0].text: fields[column] for fields in found.rows} == ours
+    assert ours["prefix"].text == "2.81 ×" and ours["adapter"].value is None
 
 
 def test_the_page_can_be_written_and_its_figures_are_valid(page):

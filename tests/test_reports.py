@@ -22,8 +22,9 @@ from featherbench.harness.records import (
     Trial,
 )
 from featherbench.harness.store import Store
-from featherbench.reports import figures, strip, text
+from featherbench.reports import text
 from featherbench.reports.aggregate import boards, summarise
+from featherbench.reports.charts import parameters, strip
 from featherbench.reports.interval import estimate
 from featherbench.reports.pages import search as search_page
 from featherbench.reports.read import read
@@ -491,11 +492,11 @@ def test_samples_show_every_row_and_mark_truncated_and_empty_ones(store):
 
 
 def test_the_figure_holds_every_trial_and_dodges_equal_sizes(store):
-    spec = json.dumps(figures.size_figure(board_of(store)))
+    spec = json.dumps(parameters.parameters_chart(board_of(store)))
     for value in (50.0, 54.5, 49.0, 52.0, 47.5, 46.0, 48.0):
         assert f'"score": {value}' in spec
-    half = figures.SHIFT // 2
-    for shift in (-half + figures.MEAN, half + figures.MEAN, 0 + figures.MEAN):
+    half = parameters.SHIFT // 2
+    for shift in (-half + parameters.MEAN, half + parameters.MEAN, 0 + parameters.MEAN):
         assert f'"xOffset": {shift}' in spec
     assert '"strokeDash"' in spec, "untuned is a rule"
 

@@ -3,9 +3,12 @@
 import csv
 import json
 import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import altair as alt
 import jsonschema
 import polars as pl
 import pytest
@@ -26,11 +29,14 @@ from test_reports import (
 
 from featherbench.harness.records import CurvePoint, Prediction
 from featherbench.harness.store import Store
-from featherbench.reports import lines, sheets, site
-from featherbench.reports.blocks import Entry, Folded, Page, Table, Text, entries
+from featherbench.reports import sheets, site
+from featherbench.reports.blocks import Entry, Figure, Folded, Page, Table, Text, entries
+from featherbench.reports.charts import images, trial_curves
 from featherbench.reports.html import filters, html
+from featherbench.reports.pages import board
 from featherbench.reports.pages.trial import clipped_text, run_folder
 from featherbench.reports.read import read
+from featherbench.reports.report import collect
 from featherbench.reports.site import write_report
 from featherbench.tasks import TASKS
 
@@ -158,6 +164,22 @@ def test_latex_tables_are_booktabs_with_everything_escaped(tmp_path):
     assert lines[6].endswith(r"two lines \\")
 
 
+def test_pdflatex_sets_every_table_of_the_site(written, tmp_path):
+    if shutil.which("pdflatex") is None:
+        pytest.skip("no LaTeX here; apt-get install texlive-latex-recommended")
+    hostile = Entry(text='α ≤ θ ≥ √2 × 10⁶, \x00 \x1b É – “é” … & % $ # _ { } ~ ^ \\ < > | " ` ±1 −1')
+    symbols = Table(name="symbols", title="symbols", header=(hostile,), rows=((hostile,),))
+    sheets.write_table(symbols, tmp_path)
+    tables = [tmp_path / "symbols.tex", *sorted((written / "tables").glob("*.tex"))]
+    assert len(tables) > 10
+    body = "\n\n".join(path.read_text() for path in tables)
+    document = f"\\documentclass{{article}}\n\\usepackage{{booktabs}}\n\\begin{{document}}\n{body}\n\\end{{document}}\n"
+    (tmp_path / "all.tex").write_text(document)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
 def test_the_leaderboard_as_files_equals_the_store(written, store):
     found = pl.read_parquet(written / "tables" / "leaderboard.parquet")
     rows = board_of(store).rows
@@ -175,6 +197,36 @@ def test_figures_are_files_for_papers(written):
     for svg in figures:
         assert ElementTree.parse(svg).getroot().tag.endswith("}svg")
         assert svg.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_figure_has_files_and_keeps_the_schema_of_vega_lite(written, store):
+    report = collect(store)
+    pages = [*(made for make in site.PAGES if (made := make(report))), *board.pages(report)]
+    charts = {block.name: block.spec for page in pages for block in page.all_blocks() if isinstance(block, Figure)}
+    assert {name.split("-")[0] for name in charts} >= {"size", "loss", "stored", "train"}
+    for spec in charts.values():
+        alt.LayerChart.from_dict(spec, validate=True)
+    assert {path.name for path in (written / "figures").iterdir()} == {
+        f"{name}.{ending}" for name in charts for ending in images.ENDINGS
+    }
+
+
+def test_several_processes_draw_the_same_bytes_as_one(written, store, tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "MANY", 1)
+    monkeypatch.setattr(images, "_cores", lambda: 2)
+    write_report(store, tmp_path / "out")
+    alone = {path.name: path.read_bytes() for path in (written / "figures").iterdir()}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out" / "figures").iterdir()} == alone
+
+
+def test_a_chart_that_another_process_cannot_draw_is_an_error_here(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "MANY", 1)
+    monkeypatch.setattr(images, "_cores", lambda: 2)
+    with (
+        pytest.raises(ValueError, match="conversion failed"),
+        images.drawing([("bad", {"mark": "none such"})], tmp_path),
+    ):
+        pass
 
 
 def test_filters_offer_what_rows_differ_in():
@@ -286,18 +338,18 @@ def test_tasks_say_whether_their_texts_may_be_shown(task, allowed):
     ],
 )
 def test_axes_have_round_numbers(low, high, ticks):
-    assert lines.round_numbers(low, high) == pytest.approx(ticks)
+    assert trial_curves.round_numbers(low, high) == pytest.approx(ticks)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 7), (1, 1000), (-3.5, 12.25), (1e-6, 2e-6)])
 def test_axes_have_two_to_six_numbers_within_the_values(low, high):
-    found = lines.round_numbers(low, high)
+    found = trial_curves.round_numbers(low, high)
     assert 2 <= len(found) <= 6 and all(low - 1e-9 <= value <= high + 1e-9 for value in found)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.01, 100), (3, 70), (1e-12, 1e12), (2.5, 55)])
 def test_logarithmic_axes_have_two_to_seven_numbers(low, high):
-    found = lines.powers(low, high)
+    found = trial_curves.powers(low, high)
     assert 2 <= len(found) <= 7 and all(low <= value <= high for value in found)
 
 
@@ -305,20 +357,22 @@ def test_a_long_curve_keeps_its_peaks():
     points = [(i, 1.0) for i in range(10_000)]
     points[4321] = (4321, 99.0)
     points[17] = (17, -5.0)
-    kept = lines.thinned(points)
-    assert len(kept) <= lines.MOST and {points[4321], points[17]} <= set(kept)
+    kept = trial_curves.thinned(points)
+    assert len(kept) <= trial_curves.MOST and {points[4321], points[17]} <= set(kept)
     assert [step for step, _ in kept] == sorted(step for step, _ in kept)
 
 
 def test_a_line_stands_where_its_values_are():
-    chart = lines.lines("t", [("a", [(0, 1.0), (5, 2.0), (10, 3.0)])], rule=(2.0, "bound"), mark=(10, 3.0, "kept"))
-    top, bottom = lines.TOP, lines.HEIGHT - lines.BOTTOM
-    left, right = lines.LEFT, lines.WIDTH - lines.RIGHT
+    chart = trial_curves.lines(
+        "t", [("a", [(0, 1.0), (5, 2.0), (10, 3.0)])], rule=(2.0, "bound"), mark=(10, 3.0, "kept")
+    )
+    top, bottom = trial_curves.TOP, trial_curves.HEIGHT - trial_curves.BOTTOM
+    left, right = trial_curves.LEFT, trial_curves.WIDTH - trial_curves.RIGHT
     middle = f"{(left + right) / 2},{(top + bottom) / 2}"
     assert chart.lines[0].points == f"{left:.1f},{bottom:.1f} {middle} {right:.1f},{top:.1f}"
     assert chart.rule.at == (top + bottom) / 2 and chart.mark[:2] == (right, top)
-    assert lines.lines("t", [("a", [])]) is None
-    assert lines.lines("t", [("a", [(0, 1.0)])], rule=(9.0, "beyond")).rule is None
+    assert trial_curves.lines("t", [("a", [])]) is None
+    assert trial_curves.lines("t", [("a", [(0, 1.0)])], rule=(9.0, "beyond")).rule is None
 
 
 def test_a_block_of_text_is_escaped():

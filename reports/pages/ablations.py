@@ -9,12 +9,12 @@ from featherbench.harness.records import content_hash
 from featherbench.reports.ablations import Ablation, Variant, ablations, has_score
 from featherbench.reports.aggregate import ALL
 from featherbench.reports.blocks import Block, Entry, Figure, Heading, Page, Table, Text, entries
+from featherbench.reports.charts.series import Axis, Point, series_chart
+from featherbench.reports.charts.strip import values
 from featherbench.reports.comparisons import Difference
 from featherbench.reports.interval import Estimate
-from featherbench.reports.plots import Axis, Point, plot
 from featherbench.reports.report import Report
 from featherbench.reports.statistics import Interval
-from featherbench.reports.strip import values
 from featherbench.reports.tables import (
     board_name,
     board_path,
@@ -88,7 +88,7 @@ def _spec(one: Ablation, title: str) -> dict[str, object]:
             Point(x=_position(one, variant), y=value, text=f"{score_text(value)}, {name}")
             for name, value, _ in values(variant.row, metric, ALL)
         )
-    return plot(f"{title} · {board_title(one.board)}", axis, Axis(title=metric), dots=dots, means=means)
+    return series_chart(f"{title} · {board_title(one.board)}", axis, Axis(title=metric), dots=dots, means=means)
 
 
 def _position(one: Ablation, variant: Variant) -> float | str:

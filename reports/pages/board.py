@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from featherbench.reports import figures
 from featherbench.reports.aggregate import ALL, SEEN, UNSEEN, Board, Summary
 from featherbench.reports.blocks import (
     Block,
@@ -19,13 +18,15 @@ from featherbench.reports.blocks import (
     Text,
     entries,
 )
+from featherbench.reports.charts.loss_curves import loss_chart
+from featherbench.reports.charts.parameters import drawable, parameters_chart
+from featherbench.reports.charts.strip import scale, strip
 from featherbench.reports.licence import attribution, why_not_shown
 from featherbench.reports.losses import row_losses
 from featherbench.reports.pages.leaderboard import COUNTS, count_fields
 from featherbench.reports.read import Run
 from featherbench.reports.report import Report
 from featherbench.reports.samples import samples
-from featherbench.reports.strip import scale, strip
 from featherbench.reports.tables import (
     COST_COLUMNS,
     board_name,
@@ -69,8 +70,8 @@ def _blocks(report: Report, board: Board) -> Iterator[Block]:
         yield Bullets(items=tuple(f"Caution: {warning}." for warning in board.warnings), caution=True)
     yield Heading(level=2, text="Scores")
     yield scores_table(board)
-    if spec := figures.size_figure(board):
-        undrawn = ", ".join(row.label for row in board.rows if not figures.drawable(board, row))
+    if spec := parameters_chart(board):
+        undrawn = ", ".join(row.label for row in board.rows if not drawable(board, row))
         missing = f" Not drawn, for want of a score or a size: {undrawn}." if undrawn else ""
         yield Heading(level=2, text="Score against stored parameters")
         title = f"{board.primary} against stored parameters"
@@ -83,13 +84,11 @@ def _blocks(report: Report, board: Board) -> Iterator[Block]:
     yield costs_table(board)
     if subsets := subsets_table(board):
         yield Folded(title="Other subsets", blocks=(subsets,))
-    losses, curves = losses_table(board), figures.loss_figure(board)
+    losses, curves = losses_table(board), loss_chart(board)
     if losses and curves:
         yield Heading(level=2, text="Validation loss")
         caption = "One line per trial; the dot marks the step whose weights are kept."
-        yield Figure(
-            name=f"loss-{name}", title="validation loss of every trial", spec=curves, caption=caption, files=False
-        )
+        yield Figure(name=f"loss-{name}", title="validation loss of every trial", spec=curves, caption=caption)
         yield losses
     yield Heading(level=2, text="Trials")
     yield trials_table(board)

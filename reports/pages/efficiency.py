@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
-from featherbench.reports.aggregate import ALL, UNTUNED, Board, Quantity, Summary
+from featherbench.reports.aggregate import ALL, Board, Quantity, Summary
 from featherbench.reports.blocks import Block, Bullets, Entry, Figure, Folded, Heading, Page, Table, Text, entries
-from featherbench.reports.charts import Point, colours, front_chart
-from featherbench.reports.estimates import HOW_TO_READ, higher_is_better, interval_entry, missing
-from featherbench.reports.read import Run
+from featherbench.reports.charts.front import AtCost, front_chart
+from featherbench.reports.charts.parts import row_colours
+from featherbench.reports.estimates import HOW_TO_READ, interval_entry, missing
+from featherbench.reports.latency import Latency, bare, latency, overhead
 from featherbench.reports.report import Report
 from featherbench.reports.tables import board_name, board_path, board_title, cost_entry
-from featherbench.reports.text import bytes_text, flops_text, number_text, seconds_text
+from featherbench.reports.text import bytes_text, flops_text, number_text, seconds_text, times_text
 
 LEAD = "The score of every row against what it costs, at equal budgets of stored parameters, for many tasks, and when it is used."
 AXES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
@@ -109,7 +108,7 @@ def dominators(points: Sequence[tuple[float, float]]) -> list[int | None]:
 def front(board: Board, cost: str) -> dict[str, Summary | None]:
     """Return, by label of every row with score and cost, the row that dominates it; None for those on the front."""
     assert board.primary is not None
-    sign = 1 if higher_is_better(board, board.primary) else -1
+    sign = 1 if board.higher_is_better_in(board.primary) else -1
     rows = [row for row in board.rows if _score(board, row) is not None and row.costs[cost].value is not None]
     points = [(row.costs[cost].value or 0.0, sign * (_score(board, row) or 0.0)) for row in rows]
     ahead = dominators(points)
@@ -122,7 +121,7 @@ def _figures(board: Board, name: str) -> Iterator[Figure]:
         behind = front(board, cost)
         rows = [(row, row.costs[cost].value or 0.0) for row in board.rows if row.label in behind]
         points = [
-            Point(
+            AtCost(
                 label=row.label,
                 cost=value,
                 cost_text=show(value),
@@ -139,7 +138,7 @@ def _figures(board: Board, name: str) -> Iterator[Figure]:
         yield Figure(
             name=f"{cost.replace('_', '-')}-{name}",
             title=f"{board.primary} against {title}",
-            spec=front_chart(points, free, board.primary, title, colours(board.rows)),
+            spec=front_chart(points, free, board.primary, title, row_colours(board.rows)),
             caption=CAPTION + (f" Not drawn, for want of a score or a cost: {left}." if left else ""),
         )
 
@@ -247,81 +246,21 @@ def storage_table(board: Board, name: str) -> Table:
 # --- latency ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class Latency:
-    """Seconds per output of a row's trials that were alone on one device; or why there are none."""
-
-    seconds: float | None = None
-    device: str = ""
-    decoding: str = ""
-    note: str = ""
-
-
-def latency(runs: Sequence[Run]) -> Latency:
-    """Return the mean decoding time per output of the runs that were measured alone."""
-    kept = [(run, run.cost) for run in runs if run.cost is not None and run.outputs.kept]
-    decoded = [(run, cost) for run, cost in kept if cost.decode_seconds > 0]
-    alone = [(run, cost) for run, cost in decoded if cost.pack == 1 and not cost.decode_halvings]
-    if not kept:
-        return Latency(note="not measured: no cost or no output is kept")
-    if not decoded:
-        return Latency(note="not measured: no model decodes")
-    if not alone:
-        packed = all(cost.pack != 1 for _, cost in decoded)
-        return Latency(
-            note=f"not measured: {'trained in packs' if packed else 'no trial decoded alone in whole batches'}"
-        )
-    devices, settings = {c.device for _, c in alone}, {run.trial.decoding.model_dump_json() for run, _ in alone}
-    if len(devices) > 1 or len(settings) > 1:
-        return Latency(note=f"not measured: several {'devices' if len(devices) > 1 else 'decoding settings'}")
-    return Latency(
-        seconds=statistics.fmean(cost.decode_seconds / run.outputs.kept for run, cost in alone),
-        device=devices.pop(),
-        decoding=settings.pop(),
-        note=f"mean of {len(alone)} of {len(runs)} trials" if len(alone) < len(runs) else "",
-    )
-
-
-def bare(board: Board) -> Summary | None:
-    """Return the untuned row that overheads are taken to: without task words, if there is such a one."""
-    rows = [row for row in board.rows if row.cell.method == UNTUNED and row.counted]
-    return min(rows, key=lambda row: bool(row.counted[0].trial.words), default=None)
-
-
 def latency_table(board: Board, name: str) -> Table:
     """Return seconds per output of every row and how many times the untuned backbone's that is."""
+    rows = [(Entry(text=row.label), _per_output(latency(row.counted)), _overhead(board, row)) for row in board.rows]
     base = bare(board)
-    measured = latency(base.counted) if base else None
-    rows = []
-    for row in board.rows:
-        own = latency(row.counted)
-        per = (
-            missing(own.note)
-            if own.seconds is None
-            else Entry(
-                text=seconds_text(own.seconds),
-                value=own.seconds,
-                note="; ".join(t for t in (own.device, own.note) if t),
-            )
-        )
-        rows.append((Entry(text=row.label), per, _overhead(row, base, own, measured)))
     than = base.label if base else "the bare backbone"
     header = (*entries("row", "decoding per output"), Entry(text=f"times {than}", note="1 is no overhead"))
     return Table(name=name, title=f"Latency: {board_title(board)}", header=header, rows=tuple(rows))
 
 
-def _overhead(row: Summary, base: Summary | None, own: Latency, other: Latency | None) -> Entry:
-    if base is None or other is None:
-        return missing("not measured: no untuned row here")
-    if row is base:
-        return missing("the bare backbone")
-    for label, one in ((row.label, own), (base.label, other)):
-        if one.seconds is None:
-            return missing(f"{label}: {one.note}")
-    if own.device != other.device:
-        return missing(f"not measured: {own.device} here, {other.device} for {base.label}")
-    if own.decoding != other.decoding:
-        return missing(f"not measured: decoded with other settings than {base.label}")
-    assert own.seconds is not None and other.seconds is not None
-    ratio = own.seconds / other.seconds
-    return Entry(text=f"{number_text(ratio)} ×", value=ratio)
+def _per_output(found: Latency) -> Entry:
+    if found.seconds is None:
+        return missing(found.note)
+    note = "; ".join(part for part in (found.device, found.note) if part)
+    return Entry(text=seconds_text(found.seconds), value=found.seconds, note=note)
+
+
+def _overhead(board: Board, row: Summary) -> Entry:
+    return cost_entry(overhead(board, row), times_text)

@@ -16,12 +16,11 @@ from featherbench.reports.categories import (
     category_tags,
     over_categories,
 )
-from featherbench.reports.charts import sides_chart
+from featherbench.reports.charts.seen_unseen import seen_unseen_chart
 from featherbench.reports.comparisons import combined, difference
 from featherbench.reports.estimates import (
     HOW_TO_READ,
     difference_entry,
-    higher_is_better,
     interval_entry,
     missing,
     reference,
@@ -70,7 +69,7 @@ def _board(board: Board) -> Iterator[Block]:
         caption = (
             "Circle: seen, diamond: unseen; thin lines are 95 % intervals, for new inputs where the score allows it."
         )
-        spec = sides_chart(drawn, first)
+        spec = seen_unseen_chart(drawn, first)
         yield Figure(name=f"sides-{name}", title=f"{first} on seen and unseen items", spec=spec, caption=caption)
     for i, tag in enumerate(category_tags(board)):
         yield from _categories(board, first, tag, f"{name}-{i}")
@@ -83,7 +82,7 @@ def gaps_table(board: Board, metric: str, name: str) -> Table:
     """Return seen, unseen, all, gap and relative gap of every row."""
     against = reference(board)
     relative = f"gap − gap of {against.label}" if against else "relative gap"
-    better = "higher is better" if higher_is_better(board, metric) else "lower is better"
+    better = "higher is better" if board.higher_is_better_in(metric) else "lower is better"
     header = (
         Entry(text="row", note=f"{metric}, {better}"),
         *entries("seen", "unseen", "all"),
@@ -219,7 +218,7 @@ def signs_table(
 ) -> Table:
     """Return in how many categories each row is better than full fine-tuning, by the sign of the paired difference."""
     sides = [side for side in ("unseen", "seen", "both", "") if any(category.seen == side for category in found)]
-    sign = 1 if higher_is_better(board, metric) else -1
+    sign = 1 if board.higher_is_better_in(metric) else -1
     rows = []
     for row in board.rows:
         differences = _differences(board, row, scores)

@@ -8,8 +8,8 @@ from featherbench.harness.records import content_hash
 from featherbench.reports.aggregate import UNTUNED, Board
 from featherbench.reports.blocks import Block, Entry, Figure, Heading, Page, Table, Text, entries
 from featherbench.reports.budget import studies
+from featherbench.reports.charts.series import Axis, Point, series_chart
 from featherbench.reports.claims import looks_table
-from featherbench.reports.plots import Axis, Point, plot
 from featherbench.reports.report import Report
 from featherbench.reports.search import Search, Tried
 from featherbench.reports.spending import BARE, Dimension, Ledger, Spent, dimensions, ledger
@@ -252,7 +252,7 @@ def sensitivity_figure(searches: Sequence[Search]) -> Figure:
     return Figure(
         name=f"learning-rate-{content_hash([cell.id, metric, evaluated])}",
         title=f"Validation {metric} by learning rate: {where}",
-        spec=plot(f"Validation {metric} by learning rate · {where}", *axes, dots=dots, means=best),
+        spec=series_chart(f"Validation {metric} by learning rate · {where}", *axes, dots=dots, means=best),
         caption=f"On {evaluated}. {SENSITIVITY}",
     )
 

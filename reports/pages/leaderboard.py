@@ -6,16 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from featherbench.harness.records import Cell
-from featherbench.reports.aggregate import ALL, Board, Summary, latency, without_final
+from featherbench.reports.aggregate import ALL, Board, Summary, without_final
 from featherbench.reports.blocks import Block, Entry, Folded, Heading, Page, Table, Text, entries
+from featherbench.reports.charts.strip import strip
 from featherbench.reports.comparisons import Difference, Headline
 from featherbench.reports.interval import Estimate
+from featherbench.reports.latency import overhead
 from featherbench.reports.over_tasks import over_tasks
 from featherbench.reports.read import Contents, Run
 from featherbench.reports.report import Report
 from featherbench.reports.search import Search
 from featherbench.reports.statistics import claim
-from featherbench.reports.strip import strip
 from featherbench.reports.tables import (
     COST_COLUMNS,
     board_path,
@@ -29,7 +30,7 @@ from featherbench.reports.tables import (
     test_set_entry,
     trial_entry,
 )
-from featherbench.reports.text import MISSING, number_text, score_text, seconds_text
+from featherbench.reports.text import MISSING, score_text, seconds_text, times_text
 
 HOW_TO_READ = (
     "A board holds the rows of one backbone, task, evaluated subset and size of the training data: only rows of one "
@@ -113,7 +114,7 @@ def _test_set(board: Board, row: Summary) -> Entry:
 
 
 def _latency(board: Board, row: Summary) -> Entry:
-    return cost_entry(latency(board, row), lambda value: f"{number_text(value)} ×")
+    return cost_entry(overhead(board, row), times_text)
 
 
 def _strip(board: Board, row: Summary) -> Entry:
@@ -158,7 +159,7 @@ COLUMNS: tuple[tuple[Entry, Column], ...] = (
     (Entry(text="backbone"), lambda board, row: Entry(text=board.key.backbone)),
     *((Entry(text=name), _count(number)) for number, name in enumerate(COUNTS)),
     *((Entry(text=title), _cost(name, show)) for name, title, show in COST_COLUMNS),
-    (Entry(text="decoding time", note="× the bare backbone's"), _latency),
+    (Entry(text="decoding per output", note="× the bare backbone's; trials alone on one device"), _latency),
 )
 """Header and content of every column"""
 

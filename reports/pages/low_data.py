@@ -9,12 +9,12 @@ from featherbench.harness.records import Trial
 from featherbench.reports import read
 from featherbench.reports.aggregate import ALL, Board, Summary
 from featherbench.reports.blocks import Block, Bullets, Entry, Figure, Folded, Heading, Page, Samples, Table, Text
-from featherbench.reports.charts import Sizes, colours, sizes_chart
+from featherbench.reports.charts.parts import row_colours
+from featherbench.reports.charts.training_sizes import BySize, training_sizes_chart
 from featherbench.reports.comparisons import difference, mean_difference
 from featherbench.reports.estimates import (
     HOW_TO_READ,
     difference_entry,
-    higher_is_better,
     interval_entry,
     missing,
     reference,
@@ -92,8 +92,8 @@ def _series(report: Report, found: Series) -> Iterator[Block]:
     yield labelled_table(report, found, f"labelled-{name}", title)
     drawn = _drawn(found)
     if drawn:
-        palette = colours([row for board in found.boards for row in board.rows])
-        spec = sizes_chart(drawn, found.metric, found.unit, {label: palette[label] for label in found.labels})
+        palette = row_colours([row for board in found.boards for row in board.rows])
+        spec = training_sizes_chart(drawn, found.metric, found.unit, palette)
         caption = (
             f"Means over {found.unit}s with 95 % bands, for new inputs where the score allows it; rows without a band have "
             "fewer than three units or no randomness. A click on a name in the legend brings its row forward."
@@ -124,10 +124,13 @@ def _cautions(found: Series) -> tuple[str, ...]:
 
 def labelled_table(report: Report, found: Series, name: str, title: str) -> Table:
     """Return how many labelled examples each size takes: training and validation together, and in the search."""
+    key, by_cell = found.boards[0].key, dict[str, list[Trial]]()
+    for run in report.contents.runs:
+        if run.phase == "search" and (run.cell.backbone, run.cell.task) == (key.backbone, key.task):
+            by_cell.setdefault(run.cell.id, []).append(run.trial)
     rows = []
     for board in found.boards:
-        cells = {row.cell.id for row in board.rows}
-        searched = [run.trial for run in report.contents.runs if run.phase == "search" and run.cell.id in cells]
+        searched = [trial for row in board.rows for trial in by_cell.get(row.cell.id, ())]
         final = [run.trial for row in board.rows for run in row.counted if run.trial.steps]
         rows.append(
             (
@@ -139,7 +142,7 @@ def labelled_table(report: Report, found: Series, name: str, title: str) -> Tabl
                 _search_entry(searched),
             )
         )
-    unit = found.boards[0].key.size_unit
+    unit = key.size_unit
     header = (
         Entry(text="size"),
         Entry(text=f"training {unit}s"),
@@ -177,7 +180,7 @@ def _search_entry(searched: Sequence[Trial]) -> Entry:
 # --- scores -----------------------------------------------------------------------------------------------------------
 
 
-def _drawn(found: Series) -> list[Sizes]:
+def _drawn(found: Series) -> list[BySize]:
     """Return the rows that have a score at some size."""
     rows = []
     for label in found.labels:
@@ -187,13 +190,13 @@ def _drawn(found: Series) -> list[Sizes]:
             if row is not None and row.scores[found.metric, ALL].mean is not None:
                 scores.append((board.key.size or 0, row.scores[found.metric, ALL]))
         if scores:
-            rows.append(Sizes(label=label, scores=tuple(scores)))
+            rows.append(BySize(label=label, scores=tuple(scores)))
     return rows
 
 
 def scores_table(found: Series, name: str, title: str) -> Table:
     """Return the primary score of every row at every size."""
-    better = "higher is better" if higher_is_better(found.boards[0], found.metric) else "lower is better"
+    better = "higher is better" if found.boards[0].higher_is_better_in(found.metric) else "lower is better"
     header = (Entry(text="row", note=f"{found.metric}, {better}"), *_sizes(found))
     rows = []
     for label in found.labels:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from featherbench.harness.records import content_hash
 from featherbench.reports.blocks import Block, Entry, Figure, Folded, Heading, Page, Table, Text, entries
 from featherbench.reports.budget import Budget, budgets
-from featherbench.reports.plots import Axis, Point, plot
+from featherbench.reports.charts.series import Axis, Point, series_chart
 from featherbench.reports.report import Report
 from featherbench.reports.search import Search, Tried
 from featherbench.reports.statistics import STUDIES_FROM
@@ -67,7 +67,7 @@ def _curves(rows: Sequence[Budget]) -> Iterator[Block]:
         if lines:
             dots = {label: _dots(one) for label, one in _labels(rows).items() if one.curve.low is None}
             axis = Axis(title=title, kind="log")
-            spec = plot(
+            spec = series_chart(
                 f"Expected best validation {metric} · {where}",
                 axis,
                 Axis(title=f"expected best validation {metric}"),

@@ -11,8 +11,8 @@ from featherbench.harness.records import Trial
 from featherbench.reports import read
 from featherbench.reports.aggregate import COSTS, Board, cost_value
 from featherbench.reports.blocks import Block, Code, Entry, Folded, Heading, Page, Samples, Table, Text, entries
+from featherbench.reports.charts.trial_curves import lines
 from featherbench.reports.licence import attribution, why_not_shown
-from featherbench.reports.lines import lines
 from featherbench.reports.losses import best_loss
 from featherbench.reports.read import Run
 from featherbench.reports.read_trials import OUTPUTS, Detail, details

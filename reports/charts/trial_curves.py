@@ -110,7 +110,7 @@ class _Axis:
 
 def _path(points: Points, across: _Axis, up: _Axis) -> str:
     steps, values = zip(*points, strict=True)
-    return " ".join(f"{x},{y}" for x, y in zip(across.all_at(steps), up.all_at(values), strict=True))
+    return " ".join([f"{x},{y}" for x, y in zip(across.all_at(steps), up.all_at(values), strict=True)])
 
 
 def _told(name: str, points: Points) -> str:
