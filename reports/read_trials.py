@@ -6,6 +6,8 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 
 import sqlalchemy as sa
 
@@ -62,11 +64,13 @@ def _curves(
     not_finite: dict[str, int] = defaultdict(int)
     kept = tables.curves.c
     columns = sa.select(kept.trial, kept.name, kept.step, kept.value).where(kept.trial.in_(list(trials)))
-    for trial, name, step, value in store.tuples(columns.order_by(kept.trial, kept.name, kept.step)):
-        if value is not None and math.isfinite(value):
-            found[trial][name].append((step, value))
-        else:
-            not_finite[trial] += 1
+    rows = store.tuples(columns.order_by(kept.trial, kept.name, kept.step))
+    for (trial, name), of_curve in groupby(rows, key=itemgetter(0, 1)):
+        points = [(step, value) for _, _, step, value in of_curve]
+        finite = [point for point in points if point[1] is not None and math.isfinite(point[1])]
+        if finite:
+            found[trial][name] = finite
+        not_finite[trial] += len(points) - len(finite)
     return found, not_finite
 
 

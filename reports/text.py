@@ -32,7 +32,7 @@ _LATEX |= dict.fromkeys([*range(0x2400, 0x2440), 0xFFFD], "?")  # symbols of con
 
 def visible(text: str) -> str:
     """Return `text` with control characters shown as symbols, so that they change nothing around them."""
-    return text.replace("\r\n", "\n").translate(_CONTROL)
+    return text if text.isprintable() else text.replace("\r\n", "\n").translate(_CONTROL)
 
 
 def safe(text: str) -> str:

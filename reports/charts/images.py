@@ -37,7 +37,7 @@ def drawing(charts: Sequence[tuple[str, dict[str, Any]]], folder: Path) -> Itera
         yield
         return
     anew = multiprocessing.get_context("spawn")  # a fork would copy the locks of threads that it does not copy
-    with ProcessPoolExecutor(processes, mp_context=anew) as pool:
+    with ProcessPoolExecutor(processes, mp_context=anew, initializer=_give_way) as pool:
         drawn = [pool.submit(write_images, name, spec, folder) for name, spec in charts]
         try:
             yield
@@ -45,6 +45,12 @@ def drawing(charts: Sequence[tuple[str, dict[str, Any]]], folder: Path) -> Itera
                 one.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _give_way() -> None:
+    """Let the caller go first: it has more to do than each of these, and then leaves its core to them."""
+    if hasattr(os, "nice"):
+        os.nice(10)
 
 
 def _cores() -> int:

@@ -102,10 +102,14 @@ class _Axis:
         return places
 
     def at(self, value: float) -> float:
-        return self.all_at([value])[0]
+        """Return the place of one value; numpy would take ten times as long for so few."""
+        ends = (math.log10(self.low), math.log10(self.high)) if self.log else (self.low, self.high)
+        found = math.log10(value) if self.log else value
+        share = (found - ends[0]) / (ends[1] - ends[0]) if ends[0] < ends[1] else 0.5
+        return round(self.first + (self.last - self.first) * share, 1)
 
     def ticks(self, values: Sequence[float]) -> tuple[Tick, ...]:
-        return tuple(Tick(at=at, text=f"{v:g}") for at, v in zip(self.all_at(values), values, strict=True))
+        return tuple(Tick(at=self.at(value), text=f"{value:g}") for value in values)
 
 
 def _path(points: Points, across: _Axis, up: _Axis) -> str:
