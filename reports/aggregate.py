@@ -356,7 +356,7 @@ def cost_value(name: str, cost: Cost) -> Quantity:
     """Return one cost of one trial, or why it has no meaning."""
     if name in ("tokens_per_second", "train_peak_bytes") and cost.train_tokens == 0:
         return Quantity(value=None, note="no training")
-    value = COSTS[name](cost)
+    value = 0.0 if name == "train_seconds" and cost.train_tokens == 0 else COSTS[name](cost)
     if name.endswith("peak_bytes") and cost.pack > 1:
         return Quantity(value=None, note=f"trained in a pack of {cost.pack:.3g}")
     if not math.isfinite(value) or (name.endswith("peak_bytes") and value == 0):

@@ -190,6 +190,8 @@ def test_plan_shows_cells_trials_counts_and_origins(elsewhere: Path, tiny_llama:
     assert found["plan"] == "mine" and cell["cell"] == f"{tiny_llama}/places/20/prefix"
     assert (cell["search_trials"], cell["final_trials"], cell["finished"]) == (0, 2, 0)
     assert (cell["train"], cell["validation"], cell["test"]) == ("train20.final0", "validation6.final0", "test8")
+    tested = cell["test_items"]
+    assert tested["inputs"] == 8 == tested["seen"] + tested["unseen"]
     assert cell["stored"] == 10 * 2 * 3 * 2 * 8 and cell["trained"] > cell["stored"]
     assert cell["values"]["length"] == {"value": 10, "from": "method default"}
     assert "2 final trials: 0 finished, 2 new" in call("plan", path).stdout

@@ -85,6 +85,7 @@ def plan(
                     "train": c.base.train.name,
                     "validation": c.base.validation.name,
                     "test": c.base.evaluate.name,
+                    "test_items": _test_items(c.base),
                     **c.spend,
                     "size": c.share or c.cell.size or "full",
                     "trained": c.counts.trained,
@@ -107,7 +108,8 @@ def plan(
         say(
             f"\n{cell['cell']}  [{cell['id']}]\n  {cell['search_trials']} search + {cell['final_trials']} final trials: "
             f"{cell['finished']} finished, {new} new\n"
-            f"  train {cell['train']}, validation {cell['validation']}, scored on {cell['test']}\n"
+            f"  train {cell['train']}, validation {cell['validation']}, scored on {cell['test']}: "
+            f"{', '.join(f'{n:,} {part}' for part, n in cell['test_items'].items())}\n"
             f"  data: {cell['train_pairs']:,} training pairs ({cell['train_inputs']:,} inputs"
             f"{', ' + cell['size'] if str(cell['size']).endswith('%') else ''}) + {cell['validation_pairs']:,} validation "
             f"pairs ({cell['validation_inputs']:,} inputs) = {cell['train_pairs'] + cell['validation_pairs']:,} pairs\n"
@@ -117,6 +119,14 @@ def plan(
         for key, entry in cell["values"].items():
             say(f"    {key:<16} {entry['value']!s:<12} {entry['from']}")
     _show_estimate(expected)
+
+
+def _test_items(trial: Trial) -> dict[str, int]:
+    """Return how many inputs are scored: all, and seen and unseen where the task tells them apart."""
+    from featherbench.harness import data
+
+    groups = data.tag_groups(list(data.references(trial.task, trial.evaluate).values()))
+    return {("inputs" if name == "all" else name.removeprefix("seen=")): len(found) for name, found in groups.items()}
 
 
 def _estimated(

@@ -39,7 +39,8 @@ HOW_TO_READ = (
     "“Mean ± half width” is the mean over independent units with its 95 % t interval. The unit is the seed, or the "
     "draw where the training pairs are drawn anew; trials on one draw are averaged first. The interval is for new "
     "inputs: it counts how far other seeds and other inputs of this kind could move the mean. Beside it stands the one "
-    "for this test set: other seeds, the same items, as papers print it. A score that is no sum over items has the "
+    "for this test set: other seeds, the same items, as papers print it. With few units it may be the wider one: "
+    "it knows the error from these few alone, the other from the items, too. A score that is no sum over items has the "
     "latter only, and says so. Below 3 units there is no interval, below 5 it is marked.",
     "“Rank” is an interval, too: from 1 + the number of rows that are significantly better to the number of rows minus "
     "those that are significantly worse, over all pairs of the board at 5 % together (Holm). Rows that share a rank "
