@@ -1,15 +1,17 @@
 """Trials an hour of a low-data grid: `featherbench run` beside one process of peft and transformers a trial (peer.py).
 
-The grid: prefix-tuning of feather-3m on `places`, 4 sizes x 5 draws x 2 seeds, so many steps of 8 pairs each, 32 test
-items. Ours is the command itself in a fresh process, from its start to the second in which the store says that the last
-score came. The peer gets the same pairs, steps, rates, prefix and decoding from a file and evaluates nothing. First,
-untimed, it tries batch sizes of `generate`; then it runs a sample of the grid, spread over the sizes, one process at a
-time with all threads and several at a time that share the cores: the better way counts. Both sides run in turn. Every
-process finds its byte code, and what it reads of the disk, as an earlier one left them. Prints JSON. For an idle machine:
-beside other work Ray's workers, which are nice, get less of it than the peer does, unless RAY_worker_niceness=0.
+The grid: prefix-tuning of feather-3m on `places`, 4 sizes x 5 draws x 2 seeds; a trial is one of quickstart's. The
+longer a trial trains and decodes, the less a process of its own costs: `--steps 60 --batch 8 --items 32 --beams 5`
+shows it. Ours is the command itself in a fresh process, from its start to the second in which the store says that the
+last score came. The peer gets the same pairs, steps, rates, prefix and decoding from a file and evaluates nothing.
+First, untimed, it tries batch sizes of `generate`; then it runs a sample of the grid, spread over the sizes, one
+process at a time with all threads and several at a time that share the cores: the better way counts. Both sides run
+in turn. Every process finds its byte code, and what it reads of the disk, as an earlier one left them. Prints JSON.
+For an idle machine: beside other work Ray's workers, which are nice, get less of it than the peer does, unless
+RAY_worker_niceness=0.
 
   python benchmarks/grid.py                         on two cores: --workers 2 of one thread each, --micro-batch 4
-  python benchmarks/grid.py --steps 200
+  python benchmarks/grid.py --steps 60 --batch 8 --items 32 --beams 5
   python benchmarks/grid.py --trials 40             the peer runs the whole grid, too
   python benchmarks/grid.py --device cuda --at-once 1 4 8
 """
@@ -51,15 +53,26 @@ sizes: [{sizes}]
 methods: [{{method: prefix, config: {{learning_rate: 3.0e-3}}}}]
 baselines: []
 final: {{draws: {draws}, seeds: {seeds}}}
-training: {{batch_size: 8, steps: {steps}, evaluations: 1}}
+training: {{batch_size: {batch}, steps: {steps}, evaluations: 1}}
 test: {items}
+decoding: {{beams: {beams}, max_new_tokens: 48}}
 """
 PEER = Path(__file__).with_name("peer.py")
 
 
-def write_plan(file: Path, steps: int, items: int, sizes: Sequence[int] = SIZES, draws: int = DRAWS) -> Plan:
+def write_plan(
+    file: Path, options: argparse.Namespace, sizes: Sequence[int] = SIZES, draws: int = DRAWS, steps: int | None = None
+) -> Plan:
     """Write a grid's plan and return it expanded."""
-    text = PLAN.format(sizes=", ".join(map(str, sizes)), draws=draws, seeds=SEEDS, steps=steps, items=items)
+    text = PLAN.format(
+        sizes=", ".join(map(str, sizes)),
+        draws=draws,
+        seeds=SEEDS,
+        steps=steps or options.steps,
+        batch=options.batch,
+        beams=options.beams,
+        items=options.items,
+    )
     file.write_text(text, encoding="utf-8")
     return read_plan(str(file))
 
@@ -210,9 +223,9 @@ def rounded(content: Any) -> Any:
 
 def compare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Run both sides in turn."""
-    plan = write_plan(folder / "grid.yaml", options.steps, options.items)
+    plan = write_plan(folder / "grid.yaml", options)
     sample = write_grid(folder / "grid.json", plan)[: options.trials]
-    write_plan(folder / "first.yaml", 1, 2, SIZES[:1], draws=1)
+    write_plan(folder / "first.yaml", options, SIZES[:1], draws=1, steps=1)
     ours(folder / "first.yaml", folder / "first", options)  # byte code, disk
     peer = Peer(folder / "grid.json", folder, options)
     tried = peer.choose_batch_size(sample[0])
@@ -265,13 +278,15 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     cores = os.cpu_count() or 1
-    parser.add_argument("--steps", type=int, default=60, help="Steps of every trial, quickstart's (default: 60)")
-    parser.add_argument("--items", type=int, default=32, help="Test items (default: 32)")
+    parser.add_argument("--steps", type=int, default=12, help="Steps of every trial (default: quickstart's 12)")
+    parser.add_argument("--batch", type=int, default=4, help="Pairs of a step (default: quickstart's 4)")
+    parser.add_argument("--items", type=int, default=24, help="Test items (default: quickstart's 24)")
+    parser.add_argument("--beams", type=int, default=1, help="Of decoding (default: quickstart's 1)")
     parser.add_argument("--trials", type=int, default=8, help="Trials of the peer, at most the grid's 40 (default: 8)")
     parser.add_argument("--repeats", type=int, default=2, help="Repeats of each side, in turn (default: 2)")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="Ours takes a GPU if there is one")
     parser.add_argument("--workers", type=int, help="Of ours (default: one a core on a CPU, one a GPU)")
-    parser.add_argument("--micro-batch", type=int, help="Of ours (default: 4 on a CPU, else all 8)")
+    parser.add_argument("--micro-batch", type=int, help="Of ours (default: 4 on a CPU, else all)")
     parser.add_argument("--slots", type=int, help="Of ours, as in `featherbench run`")
     parser.add_argument(
         "--at-once", type=int, nargs="+", default=[1, 2], help="Peer processes at a time (default: 1 2)"
@@ -286,7 +301,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = compare(Path(folder), options)
     result = {
-        "grid": {"sizes": SIZES, "draws": DRAWS, "seeds": SEEDS, "steps": options.steps, "test_items": options.items},
+        "grid": {"sizes": SIZES, "draws": DRAWS, "seeds": SEEDS}
+        | {name: getattr(options, name) for name in ("steps", "batch", "items", "beams")},
         "options": {name: getattr(options, name) for name in ("workers", "micro_batch", "slots", "trials")},
         **found,
         "machine": {
