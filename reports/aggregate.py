@@ -6,7 +6,7 @@ import json
 import math
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from featherbench.harness.catalogue import BACKBONES
@@ -22,6 +22,10 @@ from featherbench.reports.ranking import Ranking, ranking
 from featherbench.reports.read import Contents, Run
 from featherbench.reports.statistics import LEAST_UNITS
 
+MOST_TRUNCATED = 0.1
+"""Share of a row's outputs beyond which the board says so"""
+COPY = "copy_source"
+"""Method of the row that repeats the source"""
 UNTUNED = "untuned"
 
 
@@ -166,7 +170,7 @@ def _board(key: Key, cells: Sequence[Sequence[Run]], store: Store | None) -> Boa
         metrics=metrics,
         subsets=subsets,
         rows=tuple(_ranked(rows, metrics[0], items) if metrics else rows),
-        warnings=tuple(_warnings(rows)),
+        warnings=(*_warnings(rows), *(_weak(rows, metrics[0]) if metrics else ())),
         items=items,
     )
 
@@ -452,3 +456,23 @@ def _warnings(rows: Sequence[Summary]) -> list[str]:
         if len(values) > 1:
             found.append(f"rows differ in {name}")
     return found
+
+
+def _weak(rows: Sequence[Summary], metric: str) -> Iterator[str]:
+    """Yield what a reader should know of rows that may be far from what their method can do."""
+    cut = [row.label for row in rows if not row.deterministic and _truncated(row) > MOST_TRUNCATED]
+    if cut:
+        yield f"more than {100 * MOST_TRUNCATED:g} % of the outputs were cut at the most new tokens: {', '.join(cut)}"
+    copy = next((row for row in rows if row.cell.method == COPY), None)
+    copied = copy.scores[metric, ALL].mean if copy else None
+    if copied is None:
+        return
+    sign = 1 if higher_is_better(rows[0].runs[0].trial, metric) else -1
+    tuned = [(row.label, row.scores[metric, ALL].mean) for row in rows if not row.deterministic]
+    if weak := [label for label, mean in tuned if mean is not None and sign * mean <= sign * copied]:
+        yield f"scored no better than a copy of the source, by their means: {', '.join(weak)}"
+
+
+def _truncated(row: Summary) -> float:
+    kept = sum(run.outputs.kept for run in row.counted)
+    return sum(run.outputs.truncated for run in row.counted) / kept if kept else 0.0

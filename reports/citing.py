@@ -83,10 +83,11 @@ def _final(places: Sequence[Run]) -> str:
     if drawn:
         draws = _count(len({run.trial.train.draw for run in drawn}), "draw")
         sizes = _list(map(str, sorted({run.cell.size for run in drawn if run.cell.size is not None})))
-        seeds = _count(len({run.trial.seed for run in drawn}), "fresh seed")
-        parts.append(
-            f"with {seeds} on each of {draws} of {sizes} training {drawn[0].cell.size_unit}s, nested over sizes"
-        )
+        of_draw: dict[tuple[str, str | None], set[int]] = {}
+        for run in drawn:
+            of_draw.setdefault((run.cell.id, run.trial.train.draw), set()).add(run.trial.seed)
+        each = _count(max(map(len, of_draw.values())), "fresh seed")
+        parts.append(f"on {draws} of {sizes} training {drawn[0].cell.size_unit}s, nested over sizes, each with {each}")
     return f"The chosen configurations were trained again {_list(parts)}, paired between methods."
 
 

@@ -106,6 +106,19 @@ def test_positions_of_one_budget_are_compared_though_their_lengths_differ(store)
     assert {row for rows in found(store).values() for _, row in rows} == {"prefix", "embedding_only"}
 
 
+def test_positions_are_not_compared_where_the_search_chose_other_lengths(store):
+    cells = [
+        cell_of(name, config={"length": 10}, search={"study": 0}) for name in ("prefix", "infix", "embedding_only")
+    ]
+    plan(store, *cells)
+    for cell, length in zip(cells, (4, 4, 40), strict=True):
+        store.add_proposal(cell.id, 0, {"length": length}, "sobol")
+        for seed in range(3):
+            trial = trial_of(cell, seed, config={"length": length})
+            put(store, cell, "final", seed, trial, result_of(trial, {"bleu": 50.0 + seed}))
+    assert found(store) == {("prefix, infix", POSITION): [("prefix", "prefix"), ("infix", "infix")]}
+
+
 def test_what_a_search_chose_is_no_factor_but_searched_against_fixed_is(store):
     """Both searched cells end with other lengths; that is no ablation."""
     searched = [

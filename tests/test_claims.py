@@ -527,7 +527,7 @@ def test_the_methods_paragraph_is_filled_from_the_store(report):
     for part in (
         "full_ft, prefix and untuned on places (version 1) and webnlg (version 1) with tiny",
         "155 finished trials, of which 1 failed and 0 diverged",
-        "with 5 fresh seeds on all training pairs and with 1 fresh seed on each of 8 draws of 50, 100, 200 and 500 ",
+        "with 5 fresh seeds on all training pairs and on 8 draws of 50, 100, 200 and 500 ",
         "greedily up to 48 new tokens",
         "bleu (places) and ter (webnlg)",
         "3 comparisons with full_ft",

@@ -245,6 +245,26 @@ def test_inputs_that_a_row_was_trained_on_are_a_caution(store):
     assert told == "test inputs that also stand in the pairs that some trial was trained on: 3"
 
 
+def test_rows_whose_outputs_are_cut_or_that_a_copy_reaches_are_a_caution(tmp_path):
+    kept, cells = Store(f"sqlite:///{tmp_path}/store.sqlite"), [cell_of(row) for row in ("copy_source", "low", "high")]
+    kept.add_plan("p", "p", "", cells)
+    for cell, score in zip(cells, (20.0, 20.0, 21.0), strict=True):
+        for seed in range(1 if cell.row == "copy_source" else 3):
+            trial = trial_of(cell, seed).model_copy(update={"steps": 0} if cell.row == "copy_source" else {})
+            outputs = tuple(Prediction(item=i, text="a", truncated=cell.row == "high" and i < 3) for i in range(20))
+            fill(
+                kept,
+                cell,
+                "final",
+                seed,
+                trial,
+                Result(trial_id=trial.id, status="ok", scores=scores_of(score, score), predictions=outputs),
+            )
+    told = board_of(kept).warnings
+    assert "scored no better than a copy of the source, by their means: low" in told
+    assert "more than 10 % of the outputs were cut at the most new tokens: high" in told
+
+
 def test_every_row_says_what_the_backbone_had_seen(store):
     saw = {"provenance": {"seen_in_pretraining": "its training part"}}
     run(store, "adapter", 5, 55.0, 41.0, **saw)
