@@ -26,8 +26,6 @@ from featherbench.tasks.base import SPLITS, Example, File, grouped
 from featherbench.tasks.files import read_checked
 from featherbench.tasks.table import ENDINGS, example, rows_of
 
-FULL = "full_ft"
-"""The reference of the headline list"""
 LEAST_INPUTS = 20
 """Distinct inputs of a data file: fewer would leave less than four for validation and for the test"""
 HELD_OUT = 5
@@ -83,10 +81,10 @@ def size_of(text: str) -> int | str:
 def plan_of(question: Question, name: str, held_out: Mapping[str, int] | None = None) -> str:
     """Return the plan's text. `held_out` has the numbers of validation pairs and test items to use of a known task.
 
-    The headline list compares every method with full fine-tuning, or with the first method where that is not asked for.
+    The headline list compares every method with that which stands first in METHODS: full fine-tuning, if it is asked for.
     """
     unsized = [method for method in question.methods if METHODS[method].size_field is None]
-    reference = FULL if FULL in question.methods else question.methods[0]
+    reference = min(question.methods, key=list(METHODS).index)
     others = [method for method in question.methods if method != reference]
     runs = {"seeds": question.seeds} if question.size == "full" else {"seeds": 1, "draws": question.seeds}
     content: dict[str, Any] = {

@@ -156,9 +156,9 @@ def test_the_plan_is_fair_and_names_what_is_compared_before_anything_runs(tiny_l
     assert headline is not None and (headline.reference, headline.rows) == ("full_ft", ["prefix"])
 
 
-def test_without_an_unsized_method_the_first_is_the_reference_and_one_method_alone_has_none(tiny_llama: str) -> None:
+def test_the_reference_is_the_first_in_the_table_and_one_method_alone_has_none(tiny_llama: str) -> None:
     headline = read_spec(plan_of(question(tiny_llama, methods=("prefix", "adapter")), "x")).headline
-    assert headline is not None and headline.reference == "prefix"
+    assert headline is not None and headline.reference == "adapter"
     assert read_spec(plan_of(question(tiny_llama, methods=("adapter",)), "x")).headline is None
 
 

@@ -34,7 +34,8 @@ def try_(
     methods: Annotated[
         str,
         typer.Option(
-            help="Methods to compare, with commas; with full_ft, else with the first", autocompletion=complete_methods
+            help="Methods to compare, with commas; the reference is the first in the order of `list methods`",
+            autocompletion=complete_methods,
         ),
     ],
     data: Annotated[Path | None, typer.Option(help="A .jsonl, .csv or .tsv file of pairs, also with .gz")] = None,
