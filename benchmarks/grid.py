@@ -1,13 +1,14 @@
 """Trials an hour of a low-data grid: `featherbench run` beside one process of peft and transformers a trial (peer.py).
 
-The grid: prefix-tuning of feather-3m on `places`, 4 sizes x 5 draws x 2 seeds; a trial is one of quickstart's. The
-longer a trial trains and decodes, the less a process of its own costs: `--steps 60 --batch 8 --items 32 --beams 5`
-shows it. Ours is the command itself in a fresh process, from its start to the second in which the store says that the
-last score came. The peer gets the same pairs, steps, rates, prefix and decoding from a file and evaluates nothing.
-First, untimed, it tries batch sizes of `generate`; then it runs a sample of the grid, spread over the sizes, one
-process at a time with all threads and several at a time that share the cores: the better way counts. Both sides run
-in turn. Every process finds its byte code, and what it reads of the disk, as an earlier one left them. Prints JSON.
-For an idle machine: beside other work Ray's workers, which are nice, get less of it than the peer does, unless
+The grid: prefix-tuning of feather-3m on `places`, 4 sizes x 5 draws x 2 seeds; a trial has quickstart's steps, batch,
+test items and decoding. Validation is the default of a size, 30 % of it, before and after training. The longer a
+trial trains and decodes, the less a process of its own costs: `--steps 60 --batch 8 --items 32 --beams 5` shows it.
+Ours is the command itself in a fresh process, from its start to the second in which the store says that the last
+score came. The peer gets the same pairs, steps, rates, prefix and decoding from a file and evaluates nothing. First,
+untimed, it tries batch sizes of `generate`; then it runs a sample of the grid, spread over the sizes, one process at
+a time with all threads and several at a time that share the cores: the better way counts. Both sides run in turn.
+Every process finds its byte code, and what it reads of the disk, as an earlier one left them. Prints JSON. For an
+idle machine: beside other work Ray's workers, which are nice, get less of it than the peer does, unless
 RAY_worker_niceness=0.
 
   python benchmarks/grid.py                         on two cores: --workers 2 of one thread each, --micro-batch 4

@@ -241,7 +241,7 @@ def read_data(path: Path, source: str, references: str) -> Data:
     except PlanError:
         raise
     except ValueError as error:
-        raise PlanError(f"{error}.") from error
+        raise PlanError(f"{str(error).rstrip('.')}.") from error
     if len(examples) < LEAST_INPUTS:
         raise PlanError(
             f"{path} has {len(rows)} rows with {len(examples)} distinct inputs; at least {LEAST_INPUTS} are needed, so that "

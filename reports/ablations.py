@@ -73,9 +73,8 @@ def _of_board(board: Board, searched: Mapping[str, frozenset[str]]) -> Iterator[
     for row in rows:
         if row.cell.method in FAMILY:
             found = settings_of(row, searched.get(row.cell.id, frozenset()))
-            length = row.counted[0].trial.config.get(
-                "length"
-            )  # also where a search chose it: else it would differ, too
+            # that of the trials, also where a search chose it: else it would differ beside the position
+            length = row.counted[0].trial.config.get("length")
             size = row.cell.budget if row.cell.budget is not None else length
             alike = [_search(row), row.cell.budget is not None, size, found[WORDS]]
             positions.setdefault(_text(alike), []).append((row.cell.method, row))

@@ -22,11 +22,9 @@ from featherbench.reports.ranking import Ranking, ranking
 from featherbench.reports.read import Contents, Run
 from featherbench.reports.statistics import LEAST_UNITS
 
+UNTUNED, COPY = "untuned", "copy_source"
 MOST_TRUNCATED = 0.1
 """Share of a row's outputs beyond which the board says so"""
-COPY = "copy_source"
-"""Method of the row that repeats the source"""
-UNTUNED = "untuned"
 
 
 @dataclass(frozen=True, kw_only=True)

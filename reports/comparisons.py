@@ -14,7 +14,7 @@ import numpy as np
 from featherbench.harness.records import Cell
 from featherbench.harness.spec import HeadlineSpec, PlanError, read_spec
 from featherbench.reports.aggregate import Board, Summary, treatment
-from featherbench.reports.items import ALL, scorer
+from featherbench.reports.items import ALL
 from featherbench.reports.measured import GAP, MIXED, SEEN, UNSEEN, Measured, measured, mixed, unit_value
 from featherbench.reports.read import Contents, Plan
 from featherbench.reports.statistics import (
@@ -145,7 +145,6 @@ def mean_difference(contrasts: Sequence[Contrast], *, metric: str | None = None,
     common = _common(parts)
     units = [] if unlike_scorers else common  # a difference of two scorers would be no difference of rows
     parts = [part.only(units) for part in parts]
-    known = scorer(rows[0].runs[0].trial, chosen)
     ours, theirs = _sides([row.label for row in rows])
     other = tuple(dict.fromkeys(name for _, *rows in contrasts for name in unlike(*rows)))
     awaited = _awaited(contrasts, common)
@@ -160,7 +159,7 @@ def mean_difference(contrasts: Sequence[Contrast], *, metric: str | None = None,
         unit=next((row.unit for row in rows if not row.deterministic), rows[0].unit),
         units=tuple(units),
         values=tuple(float(value) for value in np.mean([part.values for part in parts], axis=0)) if units else (),
-        higher_is_better=known.higher_is_better if known else True,
+        higher_is_better=board.higher_is_better_in(chosen),
         found=None,
         spread=None,
         sign_flip=None,

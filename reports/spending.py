@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from featherbench.harness.records import Cell, Trial
-from featherbench.reports.aggregate import UNTUNED, configuration
+from featherbench.reports.aggregate import COPY, UNTUNED, configuration
 from featherbench.reports.read import Contents, Run
 from featherbench.reports.search import Search
 
-BARE = (UNTUNED, "copy_source")
+BARE = (UNTUNED, COPY)
 """Methods that train nothing: rows to compare with, which were given and spent nothing"""
 OUTER = 0.1
 """Share of a range at either end in which a best value is too near the edge (protocol, section 2)"""

@@ -45,8 +45,8 @@ def rows_of(path: Path, content: bytes) -> Iterator[tuple[int, Row]]:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ValueError(
-            f"{path}, line {line}: this is no UTF-8 text ({error.reason}). Save it as UTF-8, or: "
-            f"iconv -f WINDOWS-1252 -t UTF-8 {path.name} > utf8-{path.name}"
+            f"{path}, line {line}: this is no UTF-8 text ({error.reason}); save it as UTF-8, e.g. by "
+            "`iconv -f WINDOWS-1252 -t UTF-8`"
         ) from error
     yield from _json_rows(path, text) if path.suffix == ".jsonl" else _csv_rows(path, text)
 

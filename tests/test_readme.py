@@ -78,7 +78,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     return Ran(folder=folder, printed=printed)
 
 
-def test_every_command_of_the_readme_is_run_or_needs_more_than_a_machine_has_here() -> None:
+def test_the_blocks_of_commands_are_those_that_are_run_here() -> None:
     assert [block.text.split()[0:2] for block in commands()] == [["make", "quickstart"], ["featherbench", "try"]]
 
 

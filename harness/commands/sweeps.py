@@ -6,6 +6,7 @@ import enum
 import shlex
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,7 +31,7 @@ from featherbench.harness.commands.terminal import (
 if TYPE_CHECKING:
     from featherbench.harness.estimate import Estimate
     from featherbench.harness.plan import Plan
-    from featherbench.harness.records import Result, Trial
+    from featherbench.harness.records import Result, Subset, Trial
     from featherbench.harness.store import Failure, Store
     from featherbench.reports.report import Report
 
@@ -85,7 +86,7 @@ def plan(
                     "train": c.base.train.name,
                     "validation": c.base.validation.name,
                     "test": c.base.evaluate.name,
-                    "test_items": _test_items(c.base),
+                    "test_items": _test_items(c.base.task, c.base.evaluate),
                     **c.spend,
                     "size": c.share or c.cell.size or "full",
                     "trained": c.counts.trained,
@@ -121,11 +122,12 @@ def plan(
     _show_estimate(expected)
 
 
-def _test_items(trial: Trial) -> dict[str, int]:
+@cache  # many cells are scored on the same inputs
+def _test_items(task: str, wanted: Subset) -> dict[str, int]:
     """Return how many inputs are scored: all, and seen and unseen where the task tells them apart."""
     from featherbench.harness import data
 
-    groups = data.tag_groups(list(data.references(trial.task, trial.evaluate).values()))
+    groups = data.tag_groups(list(data.references(task, wanted).values()))
     return {("inputs" if name == "all" else name.removeprefix("seen=")): len(found) for name, found in groups.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from featherbench.harness.records import content_hash
-from featherbench.reports.aggregate import UNTUNED, Board
+from featherbench.reports.aggregate import COPY, UNTUNED, Board
 from featherbench.reports.blocks import Block, Entry, Figure, Heading, Page, Table, Text, entries
 from featherbench.reports.budget import studies
 from featherbench.reports.charts.series import Axis, Point, series_chart
@@ -159,7 +159,7 @@ def _baselines(board: Board) -> dict[str, list[str]]:
     return {
         "untuned": [row.label for row, trial in bare if trial.words_as == "none"],
         "untuned with task words": [row.label for row, trial in bare if trial.words_as != "none"],
-        "copy of the source": [row.label for row, trial in counted if trial.method == "copy_source"],
+        "copy of the source": [row.label for row, trial in counted if trial.method == COPY],
         "default configuration": [
             row.label
             for row, _ in tuned
