@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from featherbench.reports.aggregate import ALL, Board, Summary
+from featherbench.reports.boards import ALL, Board, Summary
 from featherbench.reports.comparisons import Difference, difference
 from featherbench.reports.search import Search
 from featherbench.reports.spending import BARE

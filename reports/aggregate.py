@@ -6,123 +6,19 @@ import json
 import math
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
-from featherbench.harness.catalogue import BACKBONES
 from featherbench.harness.records import Cell, Cost
 from featherbench.harness.store import Store
+from featherbench.reports.boards import ALL, SEEN, UNSEEN, Board, Counts, Key, Quantity, Summary
+from featherbench.reports.cautions import cautions
 from featherbench.reports.interval import Estimate, estimate
-from featherbench.reports.items import ALL as ALL
-from featherbench.reports.items import Items, higher_is_better
+from featherbench.reports.items import Items
 from featherbench.reports.measured import GAP, MIXED, measured, mixed, unit_of, unit_value
-from featherbench.reports.measured import SEEN as SEEN
-from featherbench.reports.measured import UNSEEN as UNSEEN
 from featherbench.reports.ranking import Ranking, ranking
 from featherbench.reports.read import Contents, Run
 from featherbench.reports.statistics import LEAST_UNITS
-
-UNTUNED, COPY = "untuned", "copy_source"
-MOST_TRUNCATED = 0.1
-"""Share of a row's outputs beyond which the board says so"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quantity:
-    """A mean cost over trials, without interval."""
-
-    value: float | None
-    note: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Counts:
-    """Places of a cell in the final phase, by what became of their trials."""
-
-    places: int
-    counted: int
-    """Trials that enter the means: ok and diverged ones, each once"""
-    diverged: int
-    failed: int
-    unfinished: int
-    repeated: int
-    """Places that a trial fills which already stands at another place of the cell"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """One row: a cell's trials of the final phase."""
-
-    cell: Cell
-    label: str
-    runs: tuple[Run, ...]
-    """Every final place, failed and unfinished ones too"""
-    unit: str
-    """What the interval is over: "seed" or "draw" """
-    deterministic: bool
-    counts: Counts
-    scores: Mapping[tuple[str, str], Estimate]
-    """By (metric, subset)"""
-    gaps: Mapping[str, Estimate]
-    """By metric: unseen minus seen, within each trial"""
-    costs: Mapping[str, Quantity]
-    notes: tuple[str, ...]
-    rank: tuple[int, int] | None = None
-    """Simultaneous 95 % rank interval by the primary score, among the ranked rows of its board"""
-    unranked: str = ""
-    """Why the row has no rank"""
-
-    @property
-    def counted(self) -> tuple[Run, ...]:
-        """Runs that enter the means."""
-        return tuple(run for run in self.runs if run.counts)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Key:
-    """What all rows of a board share."""
-
-    backbone: str
-    backbone_sha256: str
-    task: str
-    task_version: int
-    evaluated: str
-    """Name of the subset"""
-    evaluated_sha256: str
-    size: int | None
-    """Training pairs; None: the whole training split"""
-    size_unit: str
-    protocol: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Board:
-    """One leaderboard."""
-
-    key: Key
-    metrics: tuple[str, ...]
-    """The first is the primary one"""
-    subsets: tuple[str, ...]
-    """"all" first"""
-    rows: tuple[Summary, ...]
-    warnings: tuple[str, ...]
-    """Why rows of this board are not fully comparable"""
-    items: Items | None = None
-    """The item statistics of its runs"""
-
-    @property
-    def primary(self) -> str | None:
-        """The primary metric; None if no trial has a score."""
-        return self.metrics[0] if self.metrics else None
-
-    @property
-    def higher_is_better(self) -> bool:
-        """The direction of the primary score."""
-        return self.primary is None or self.higher_is_better_in(self.primary)
-
-    def higher_is_better_in(self, metric: str) -> bool:
-        """Return the direction of a score."""
-        return higher_is_better(self.rows[0].runs[0].trial, metric)
 
 
 def boards(contents: Contents, store: Store | None = None) -> list[Board]:
@@ -168,7 +64,7 @@ def _board(key: Key, cells: Sequence[Sequence[Run]], store: Store | None) -> Boa
         metrics=metrics,
         subsets=subsets,
         rows=tuple(_ranked(rows, metrics[0], items) if metrics else rows),
-        warnings=(*_warnings(rows), *(_weak(rows, metrics[0]) if metrics else ())),
+        warnings=tuple(cautions(rows, metrics[0] if metrics else None)),
         items=items,
     )
 
@@ -281,17 +177,12 @@ def _ranked(rows: Sequence[Summary], metric: str, items: Items | None) -> list[S
     return [replace(row, rank=one.rank, unranked=one.reason) for row, one in zip(rows, found, strict=True)]
 
 
-def is_default(row: Summary) -> bool:
-    """True for the baseline that stands beside a searched row with the method's defaults (harness/baselines.py)."""
-    return row.cell.fixed.get("search") == {} and bool(row.runs[0].trial.steps)
-
-
 def _candidate(row: Summary, metric: str) -> Ranking:
     """Return what a ranking must know of a row."""
     reason = ""
     if row.deterministic:
         reason = "nothing is tuned"
-    elif is_default(row):
+    elif row.is_default:
         reason = "default configuration, beside rows with a search"
     elif row.scores[metric, ALL].mean is None:
         reason = row.scores[metric, ALL].note or "no score"
@@ -306,8 +197,8 @@ def treatment(row: Summary) -> dict[str, str]:
     """Return what must be equal for rows to be ranked or claimed against each other, by name."""
     signatures = {score.signature for run in row.counted for score in run.scores}
     return {
-        "step cap": _shared(row, "trial", "steps"),
-        "search": _shared(row, "search"),
+        "step cap": row.planned("trial", "steps"),
+        "search": row.planned("search"),
         "training settings": json.dumps(sorted({run.trial.settings.model_dump_json() for run in row.counted})),
         "decoding": json.dumps(sorted({run.trial.decoding.model_dump_json() for run in row.counted})),
         "precision": json.dumps(sorted({run.trial.precision for run in row.counted})),
@@ -401,76 +292,3 @@ def configuration(run: Run) -> str:
     """Return what a search chooses, exactly: equal texts are equal configurations."""
     trial = run.trial
     return json.dumps([trial.learning_rate, trial.weight_decay, trial.steps, trial.config], sort_keys=True)
-
-
-def _shared(row: Summary, *keys: str) -> str:
-    """Return what the plan fixed for all trials of a row, as a text that can be compared."""
-    value: object = row.cell.fixed
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return json.dumps(value, sort_keys=True)
-
-
-def _warnings(rows: Sequence[Summary]) -> list[str]:
-    """Return what makes the rows of a board not fully comparable."""
-    tuned = [row for row in rows if row.counted and row.runs[0].trial.steps]
-    trials = [run.trial for row in rows for run in row.counted]
-    found = []
-    backbone = rows[0].cell.backbone
-    if tuned and backbone in BACKBONES and (caveat := BACKBONES[backbone].caveat):
-        found.append(f"{backbone} has {caveat}; comparisons with full fine-tuning hold for these weights")
-    for metric, subset in dict.fromkeys(key for row in rows for key in row.scores):
-        if mixed(run.score(metric, subset) for row in rows for run in row.counted):
-            found.append(f"{metric} ({subset}) comes from different scorers, see the signatures below")
-    if len({row.counts.counted for row in tuned}) > 1:
-        found.append("rows have unequal numbers of trials")
-    if len({tuple(sorted(run.trial.seed for run in row.counted)) for row in tuned}) > 1:
-        found.append("rows have different seeds, so their trials are not paired")
-    draws = {run.trial.train.draw for row in tuned for run in row.counted}
-    if len(draws) == 1 and None not in draws and any(row.counts.counted > 1 for row in tuned):
-        found.append(
-            f"all trials use one draw of the training pairs ({min(map(str, draws))}): intervals hold for it only"
-        )
-    if len({run.trial.settings for row in tuned for run in row.counted}) > 1:
-        found.append("rows were trained with different settings (batch size, evaluations, clipping, …)")
-    if len({_shared(row, "trial", "steps") for row in tuned}) > 1:
-        found.append("rows have different step caps")
-    if len({_shared(row, "search") for row in tuned if not is_default(row)}) > 1:
-        found.append("rows spent unequal searches: trials, draws or sampler differ")
-    if len({bool(run.trial.words) for row in tuned for run in row.counted}) > 1:
-        found.append("some rows were given task words and some were not")
-    versions = {(trial.method, trial.method_version) for trial in trials}
-    for method in sorted(m for m, n in Counter(name for name, _ in versions).items() if n > 1):
-        found.append(f"{method} stands here in several versions of its code")
-    for split in ("validation", "test"):
-        counts = {run.provenance.get("also_trained_on", {}).get(split, 0) for row in tuned for run in row.counted}
-        if most := max(counts, default=0):
-            which = "the pairs that were trained on" if len(counts) == 1 else "the pairs that some trial was trained on"
-            found.append(f"{split} inputs that also stand in {which}: {most}")
-    for name, values in (
-        ("decoding", {trial.decoding for trial in trials}),
-        ("precision", {trial.precision for trial in trials}),
-    ):
-        if len(values) > 1:
-            found.append(f"rows differ in {name}")
-    return found
-
-
-def _weak(rows: Sequence[Summary], metric: str) -> Iterator[str]:
-    """Yield what a reader should know of rows that may be far from what their method can do."""
-    cut = [row.label for row in rows if not row.deterministic and _truncated(row) > MOST_TRUNCATED]
-    if cut:
-        yield f"more than {100 * MOST_TRUNCATED:g} % of the outputs were cut at the most new tokens: {', '.join(cut)}"
-    copy = next((row for row in rows if row.cell.method == COPY), None)
-    copied = copy.scores[metric, ALL].mean if copy else None
-    if copied is None:
-        return
-    sign = 1 if higher_is_better(rows[0].runs[0].trial, metric) else -1
-    tuned = [(row.label, row.scores[metric, ALL].mean) for row in rows if not row.deterministic]
-    if weak := [label for label, mean in tuned if mean is not None and sign * mean <= sign * copied]:
-        yield f"scored no better than a copy of the source, by their means: {', '.join(weak)}"
-
-
-def _truncated(row: Summary) -> float:
-    kept = sum(run.outputs.kept for run in row.counted)
-    return sum(run.outputs.truncated for run in row.counted) / kept if kept else 0.0

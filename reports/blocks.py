@@ -44,6 +44,8 @@ class Table:
     rows: tuple[tuple[Entry, ...], ...]
     facets: tuple[Mapping[str, str], ...] = ()
     """What each row can be filtered by, e.g. {"task": "e2e", "size": "100"}, all with the same keys; empty: no filters"""
+    at_most: str = ""
+    """Column of numbers that the reader can bound from above; only beside facets"""
 
 
 @dataclass(frozen=True, kw_only=True)

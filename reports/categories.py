@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from featherbench.reports.aggregate import Board, Summary
+from featherbench.reports.boards import Board, Summary
 from featherbench.reports.items import ALL, Items, scorer
 from featherbench.reports.measured import GAP, SEEN, UNSEEN, Measured, measured, unit_value
 from featherbench.reports.read import Run

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from featherbench.harness.spec import nearest
-from featherbench.reports.aggregate import Summary, treatment
+from featherbench.reports.aggregate import treatment
+from featherbench.reports.boards import Summary
 from featherbench.reports.comparisons import SUBSETS, Contrast, Difference, mean_difference
 from featherbench.reports.interval import Estimate
 from featherbench.reports.measured import GAP

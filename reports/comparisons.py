@@ -13,7 +13,8 @@ import numpy as np
 
 from featherbench.harness.records import Cell
 from featherbench.harness.spec import HeadlineSpec, PlanError, read_spec
-from featherbench.reports.aggregate import Board, Summary, treatment
+from featherbench.reports.aggregate import treatment
+from featherbench.reports.boards import Board, Summary
 from featherbench.reports.items import ALL
 from featherbench.reports.measured import GAP, MIXED, SEEN, UNSEEN, Measured, measured, mixed, unit_value
 from featherbench.reports.read import Contents, Plan

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from featherbench.reports.aggregate import Board, Summary
 from featherbench.reports.blocks import Entry
+from featherbench.reports.boards import Board, Summary
 from featherbench.reports.comparisons import Difference
 from featherbench.reports.interval import Estimate
 from featherbench.reports.statistics import FULL_UNITS

@@ -63,6 +63,7 @@ def _template() -> jinja2.Template:
     )
     environment.globals |= {
         "filters": filters,
+        "bounded": bounded,
         "field_html": field_html,
         "row_html": row_html,
         "lines_html": lines_html,
@@ -88,6 +89,11 @@ def filters(table: Table) -> list[Filter]:
         if len(options) > 1:
             found.append(Filter(name=name, options=tuple(options), chosen=tuple(options[value] for value in values)))
     return found
+
+
+def bounded(table: Table) -> int:
+    """Return the number of the column that the reader can bound from above."""
+    return [field.text for field in table.header].index(table.at_most)
 
 
 @cache

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from featherbench.reports.aggregate import UNTUNED, Board, Quantity, Summary
+from featherbench.reports.boards import UNTUNED, Board, Quantity, Summary
 from featherbench.reports.read import Run
 
 

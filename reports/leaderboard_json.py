@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from featherbench.reports.aggregate import Board, Summary
+from featherbench.reports.boards import Board, Summary
 from featherbench.reports.read import Run
 from featherbench.reports.report import Report
 from featherbench.reports.tables import board_path, trial_path

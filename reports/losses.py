@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from featherbench.reports.aggregate import Board, Summary
+from featherbench.reports.boards import Board, Summary
 from featherbench.reports.interval import Estimate, estimate
 from featherbench.reports.measured import unit_value
 from featherbench.reports.read import Run

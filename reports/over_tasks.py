@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from featherbench.reports.aggregate import ALL, Board, Summary
 from featherbench.reports.blocks import Entry, Table, entries
+from featherbench.reports.boards import ALL, Board, Summary
 from featherbench.reports.estimates import reference
 from featherbench.reports.measured import measured
 from featherbench.reports.statistics import TASKS_FROM, Array, interquartile_mean, probability_of_improvement

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from featherbench.reports.aggregate import ALL, SEEN, UNSEEN, Board, Summary
+from featherbench.reports.boards import ALL, SEEN, UNSEEN, Board, Summary
 
 PAPER = Path(__file__).parent / "data" / "paper_results.json"
 

@@ -17,6 +17,8 @@ from featherbench.reports.charts.trial_curves import Points
 
 OUTPUTS = 4
 """Outputs shown of a trial: of its first items"""
+CURVES = ("train_loss", "validation_loss", "gradient_norm")
+"""Curves shown of a trial; that of the learning rate says no more than the configuration, and is a third of the points"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +65,8 @@ def _curves(
     found: dict[str, dict[str, list[tuple[int, float]]]] = defaultdict(lambda: defaultdict(list))
     not_finite: dict[str, int] = defaultdict(int)
     kept = tables.curves.c
-    columns = sa.select(kept.trial, kept.name, kept.step, kept.value).where(kept.trial.in_(list(trials)))
+    shown = kept.trial.in_(list(trials)) & kept.name.in_(CURVES)
+    columns = sa.select(kept.trial, kept.name, kept.step, kept.value).where(shown)
     rows = store.tuples(columns.order_by(kept.trial, kept.name, kept.step))
     for (trial, name), of_curve in groupby(rows, key=itemgetter(0, 1)):
         points = [(step, value) for _, _, step, value in of_curve]

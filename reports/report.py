@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from featherbench.harness.store import Store
-from featherbench.reports.aggregate import Board, boards
+from featherbench.reports.aggregate import boards
+from featherbench.reports.boards import Board
 from featherbench.reports.comparisons import Headline, headlines
 from featherbench.reports.provenance import Origin, provenance
 from featherbench.reports.read import Contents, read

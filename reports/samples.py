@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from featherbench.harness.store import Store
 from featherbench.reports import read
-from featherbench.reports.aggregate import Board, Summary
+from featherbench.reports.boards import Board, Summary
 from featherbench.reports.read import Run
 
 INPUTS = 8

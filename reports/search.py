@@ -11,7 +11,8 @@ from typing import Any
 from featherbench.harness.records import Cell, Trial
 from featherbench.harness.store import Store
 from featherbench.reports import read
-from featherbench.reports.aggregate import ALL, configuration, ordered_metrics
+from featherbench.reports.aggregate import configuration, ordered_metrics
+from featherbench.reports.boards import ALL
 from featherbench.reports.measured import MIXED
 from featherbench.reports.read import Contents, Run
 

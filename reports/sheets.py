@@ -12,8 +12,9 @@ import polars as pl
 
 from featherbench.harness.records import Cell
 from featherbench.reports import markdown
-from featherbench.reports.aggregate import COSTS, Board, Summary, cost_value
+from featherbench.reports.aggregate import COSTS, cost_value
 from featherbench.reports.blocks import Entry, Table
+from featherbench.reports.boards import Board, Summary
 from featherbench.reports.read import Contents, Run
 from featherbench.reports.text import MISSING, latex
 

@@ -1,6 +1,7 @@
 // Makes tables sortable and filterable, and dots tell what they are. Every page can be read without it.
 "use strict";
 
+const WIDE = 12;
 const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
 function keyOf(cell) {
@@ -16,7 +17,7 @@ function compare(a, b) {
   return collator.compare(a, b);
 }
 
-// Numbers begin with the highest and texts with the first; missing values come last; a third press is the plan's order.
+// Numbers begin with the highest and texts with the first; missing values come last; a third press is the page's order.
 function sortBy(table, rows, column) {
   const headers = [...table.tHead.rows[0].cells];
   const keys = new Map(rows.map((row) => [row, keyOf(row.cells[column])]));
@@ -48,19 +49,41 @@ function makeSortable(table) {
   });
 }
 
+// Of a table with many columns those in which no two rows differ are left out until the reader asks for them.
+function makeNarrow(table) {
+  const rows = [...table.rows];
+  const [header, first, ...others] = rows.map((row) => [...row.cells]);
+  if (header.length < WIDE || !others.length) return;
+  const same = header.map((_, i) => i > 0 && !first[i].querySelector(".strip")
+    && others.every((cells) => cells[i].textContent === first[i].textContent));
+  const count = same.filter(Boolean).length;
+  if (!count) return;
+  const label = document.createElement("label");
+  const box = document.createElement("input");
+  box.type = "checkbox";
+  label.className = "more";
+  label.append(box, ` with the ${count} columns in which no rows differ`);
+  const apply = () => rows.forEach((row) => [...row.cells].forEach((cell, i) => { cell.hidden = same[i] && !box.checked; }));
+  box.addEventListener("input", apply);
+  table.closest(".scroll").before(label);
+  apply();
+}
+
 function makeFilterable(filters) {
-  const rows = [...filters.nextElementSibling.querySelectorAll("tbody tr")];
+  const rows = [...filters.parentElement.querySelectorAll("tbody tr")];
   const facets = rows.map((row) => row.dataset.facets.split(" "));
   const selects = [...filters.querySelectorAll("select")];
-  const [search, output] = [filters.querySelector("input"), filters.querySelector("output")];
+  const [search, bound, output] = ["[type=search]", "[type=number]", "output"].map((kind) => filters.querySelector(kind));
   let texts = null;
   const apply = () => {
     const chosen = selects.map((select) => select.value);
+    const most = bound?.value ? Number(bound.value) : null;
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     if (words.length) texts ??= rows.map((row) => row.textContent.toLowerCase());
     let shown = 0;
     rows.forEach((row, i) => {
       const fits = chosen.every((value, j) => value === "" || value === facets[i][j])
+        && (most === null || Number(row.cells[bound.dataset.column].dataset.value ?? NaN) <= most)
         && words.every((word) => texts[i].includes(word));
       row.hidden = !fits;
       shown += fits;
@@ -93,7 +116,7 @@ function makeTips() {
   });
 }
 
-document.querySelectorAll("table.sortable").forEach(makeSortable);
+document.querySelectorAll("table.sortable").forEach((table) => { makeSortable(table); makeNarrow(table); });
 document.querySelectorAll(".filters").forEach(makeFilterable);
 makeTips();
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from featherbench.harness.records import Cell, Trial
-from featherbench.reports.aggregate import COPY, UNTUNED, configuration
+from featherbench.reports.aggregate import configuration
+from featherbench.reports.boards import COPY, UNTUNED
 from featherbench.reports.read import Contents, Run
 from featherbench.reports.search import Search
 

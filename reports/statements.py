@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from itertools import permutations
 
 from featherbench.harness.spec import nearest
-from featherbench.reports.aggregate import Board, Key, Summary
+from featherbench.reports.boards import Board, Key, Summary
 from featherbench.reports.comparisons import SIGNS, SUBSETS, Contrast
 from featherbench.tasks.table import given_name
 

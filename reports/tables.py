@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from featherbench.harness.records import Trial, content_hash
-from featherbench.reports.aggregate import Board, Quantity, Summary
 from featherbench.reports.blocks import Entry
+from featherbench.reports.boards import Board, Quantity, Summary
 from featherbench.reports.interval import Estimate
 from featherbench.reports.read import Run
 from featherbench.reports.text import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from featherbench.reports.aggregate import ALL, Board, Summary
+from featherbench.reports.boards import ALL, Board, Summary
 from featherbench.reports.claims import answer
 from featherbench.reports.report import Report
 from featherbench.reports.statements import ClaimError, Statement
@@ -27,9 +27,8 @@ def leaderboard_lines(report: Report) -> Iterator[str]:
 
 
 def _board(board: Board, metric: str) -> Iterator[str]:
-    rows = sorted(board.rows, key=lambda row: row.scores[metric, ALL].mean or 0.0, reverse=board.higher_is_better)
     yield f"{visible(board_title(board))}, {metric}, mean ± 95 % interval"
-    lines = [("", metric, "rank", "stored", ""), *(_row(row, metric) for row in rows)]
+    lines = [("", metric, "rank", "stored", ""), *(_row(row, metric) for row in board.by_score())]
     widths = [max(len(line[i]) for line in lines) for i in range(4)]
     for name, score, rank, stored, note in lines:
         fields = (name.ljust(widths[0]), score.rjust(widths[1]), rank.rjust(widths[2]), stored.rjust(widths[3]), note)

@@ -135,7 +135,8 @@ def test_the_keyboard_sorts_and_reaches_every_control(visit):
         if reached[-1] == "BUTTON score":
             break
     assert reached[0] == "A Skip to the content" and "SUMMARY How to read this page" in reached
-    assert reached.count("INPUT ") == 1 and sum(name.startswith("SELECT") for name in reached) == 2, "the filters"
+    assert reached.count("INPUT ") == 3, "a bound, a search and the columns left out"
+    assert sum(name.startswith("SELECT") for name in reached) == 2, "the filters"
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid", "the focus is visible"
     page.keyboard.press("Enter")
@@ -154,9 +155,42 @@ def test_filters_leave_the_rows_that_fit_and_say_how_many(visit):
     assert page.get_by_text("6 of 6 rows").is_visible()
 
 
+def test_rows_are_bounded_by_what_they_store(visit):
+    page = visit().go("index.html")
+    bound = page.get_by_label("stored, % of total, at most")
+    bound.fill("0.2")
+    assert sorted(column(page, 1)) == ["infix", "prefix", "untuned"]
+    bound.fill("0.05")
+    assert column(page, 1) == ["untuned"] and page.get_by_text("1 of 6 rows").is_visible()
+    bound.fill("")
+    assert page.get_by_text("6 of 6 rows").is_visible()
+
+
+def test_columns_without_a_difference_are_left_out_until_asked_for(visit):
+    page = visit().go("index.html")
+    shown = page.locator("table >> nth=0 >> thead th:visible")
+    every = page.locator("table >> nth=0 >> thead th").count()
+    narrow = shown.count()
+    page.get_by_label("columns in which no rows differ").first.check()
+    assert shown.count() == every > narrow
+    assert page.locator("table >> nth=0 >> thead th", has_text=re.compile("^backbone")).is_visible()
+    page.get_by_label("columns in which no rows differ").first.uncheck()
+    assert shown.count() == narrow
+    assert not page.locator("table >> nth=0 >> thead th", has_text=re.compile("^backbone")).is_visible()
+
+
+def test_the_head_of_a_long_table_stays_in_sight(visit):
+    page = visit(viewport={"width": 1280, "height": 260}).go("index.html")
+    table = page.locator(".scroll").first
+    table.evaluate("(one) => { one.scrollTop = one.scrollHeight; }")
+    top = "(one) => one.getBoundingClientRect().top"
+    head, region = page.locator("thead th").first.evaluate(top), table.evaluate(top)
+    assert table.evaluate("(one) => one.scrollTop") > 0 and abs(head - region) < 2
+
+
 def test_a_dot_tells_what_it_is_and_leads_to_its_trial(visit):
     page = visit().go("index.html")
-    dot = page.locator("circle.dot").first
+    dot = page.locator("tbody tr", has_text="untuned").locator("circle.dot").first
     dot.hover()
     assert re.fullmatch(r"place 0, seed 0: 15.0", page.locator("#tip").inner_text())
     dot.click()
@@ -185,7 +219,7 @@ def test_charts_are_drawn_and_tell_exact_values(visit, folder, scheme):
 def test_lines_of_the_sticky_column_meet_those_of_the_row(visit):
     page = visit().go("index.html")
     tops = page.evaluate(
-        "[...document.querySelector('table').querySelectorAll('tbody td')].map((e) => e.getBoundingClientRect().top)"
+        "[...document.querySelector('table').querySelectorAll('tbody td:not([hidden])')].map((e) => e.getBoundingClientRect().top)"
     )
     start = tops[0] % 1  # where the text above the table ends
     assert len(tops) > 50 and all(abs(top % 1 - start) < 1e-3 for top in tops), (

@@ -6,8 +6,8 @@ import altair as alt
 import pytest
 import site_store as invented
 
-from featherbench.reports.aggregate import Board
 from featherbench.reports.blocks import Figure, Page, Table, Text
+from featherbench.reports.boards import Board
 from featherbench.reports.html import html
 from featherbench.reports.pages import efficiency, leaderboard
 from featherbench.reports.pages.efficiency import dominators

@@ -25,8 +25,10 @@ from featherbench.harness.store import Store
 from featherbench.reports import text
 from featherbench.reports.aggregate import boards, summarise
 from featherbench.reports.charts import parameters, strip
+from featherbench.reports.comparisons import difference
 from featherbench.reports.interval import estimate
 from featherbench.reports.pages import search as search_page
+from featherbench.reports.pages.board import pairs_table
 from featherbench.reports.read import read
 from featherbench.reports.samples import choose, samples
 from featherbench.reports.search import searches
@@ -263,6 +265,38 @@ def test_rows_whose_outputs_are_cut_or_that_a_copy_reaches_are_a_caution(tmp_pat
     told = board_of(kept).warnings
     assert "scored no better than a copy of the source, by their means: low" in told
     assert "more than 10 % of the outputs were cut at the most new tokens: high" in told
+
+
+def test_rows_that_were_still_learning_are_a_caution(tmp_path):
+    kept, cells = Store(f"sqlite:///{tmp_path}/store.sqlite"), [cell_of(row) for row in ("short", "done")]
+    kept.add_plan("p", "p", "", cells)
+    for cell in cells:
+        for seed in range(4):
+            trial = trial_of(cell, seed)
+            last = trial.steps if cell.row == "short" and seed < 3 else 20
+            scores = scores_of(20.0, 20.0)
+            fill(
+                kept, cell, "final", seed, trial, Result(trial_id=trial.id, status="ok", scores=scores, best_step=last)
+            )
+    [told] = [text for text in board_of(kept).warnings if "last step" in text]
+    assert told.endswith("so more steps may help: short")
+
+
+def test_every_pair_is_the_paired_difference_both_ways(store):
+    board = board_of(store)
+    table = pairs_table(board)
+    labels = [row.label for row in board.rows]
+    assert [field.text for field in table.header[1:]] == labels == [row[0].text for row in table.rows]
+    at = {(row[0].text, column): field for row in table.rows for column, field in zip(labels, row[1:], strict=True)}
+    rows = {row.label: row for row in board.rows}
+    for (one, other), field in at.items():
+        if one == other:
+            assert field.text == ""
+            continue
+        apart = difference(board, rows[one], rows[other])
+        assert field.value == pytest.approx(apart.estimate) and field.value == -at[other, one].value
+        assert field.parts["half width"] == at[other, one].parts["half width"]
+        assert (field.parts["half width"] is None) == (apart.found is None)
 
 
 def test_every_row_says_what_the_backbone_had_seen(store):

@@ -182,12 +182,13 @@ def test_pdflatex_sets_every_table_of_the_site(written, tmp_path):
 
 def test_the_leaderboard_as_files_equals_the_store(written, store):
     found = pl.read_parquet(written / "tables" / "leaderboard.parquet")
-    rows = board_of(store).rows
-    assert found["row"].to_list() == [row.label for row in rows] == list(SIZES)
+    rows = board_of(store).by_score()
+    assert found["row"].to_list() == [row.label for row in rows]
     values = [row.scores["bleu", "all"] for row in rows]
+    assert [value.mean for value in values] == sorted((value.mean for value in values), reverse=True)
     assert found["score"].to_list() == [value.mean for value in values]
     assert found["score, half width"].to_list() == [value.half_width for value in values]
-    assert found["stored parameters"].to_list() == list(SIZES.values())
+    assert found["stored parameters"].to_list() == [SIZES[row.label] for row in rows]
     assert {path.name.split(".")[1] for path in (written / "tables").iterdir()} == set(sheets.ENDINGS)
 
 

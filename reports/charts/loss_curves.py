@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from featherbench.reports.aggregate import Board
 from featherbench.reports.blocks import Spec
+from featherbench.reports.boards import Board
 from featherbench.reports.charts.parts import chart, layer, number, row_colours, row_hue, tips
 from featherbench.reports.losses import best_loss
 from featherbench.reports.tables import board_title

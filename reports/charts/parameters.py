@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from featherbench.reports.aggregate import ALL, UNTUNED, Board, Summary
 from featherbench.reports.blocks import Spec
+from featherbench.reports.boards import ALL, UNTUNED, Board, Summary
 from featherbench.reports.charts.parts import (
     Part,
     bounded,

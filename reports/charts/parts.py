@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from featherbench.reports.aggregate import Summary
 from featherbench.reports.blocks import Spec
+from featherbench.reports.boards import Summary
 from featherbench.reports.interval import Estimate
 from featherbench.reports.text import estimate_text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from featherbench.reports.aggregate import Board, Summary
+from featherbench.reports.boards import Board, Summary
 from featherbench.reports.statistics import LEAST_UNITS
 from featherbench.reports.text import score_text
 

@@ -58,7 +58,6 @@ def lines(
     title: str,
     series: Sequence[tuple[str, Points]],
     *,
-    linear: bool = False,
     rule: tuple[float, str] | None = None,
     mark: tuple[int, float, str] | None = None,
 ) -> Lines | None:
@@ -69,7 +68,7 @@ def lines(
     values = [value for _, points in drawn for _, value in points]
     steps = [step for _, points in drawn for step, _ in points]
     low, high = min(values), max(values)
-    log = low > 0 and high > WIDE * low and not linear
+    log = low > 0 and high > WIDE * low
     across = _Axis(low=min(steps), high=max(steps), first=LEFT, last=WIDTH - RIGHT)
     up = _Axis(low=low, high=high, first=HEIGHT - BOTTOM, last=TOP, log=log)
     return Lines(

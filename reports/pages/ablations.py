@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from featherbench.harness.records import content_hash
 from featherbench.reports.ablations import Ablation, Variant, ablations, has_score
-from featherbench.reports.aggregate import ALL
 from featherbench.reports.blocks import Block, Entry, Figure, Heading, Page, Table, Text, entries
+from featherbench.reports.boards import ALL
 from featherbench.reports.charts.series import Axis, Point, series_chart
 from featherbench.reports.charts.strip import values
 from featherbench.reports.comparisons import Difference

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from featherbench.reports.aggregate import Board, Summary
 from featherbench.reports.blocks import Block, Bullets, Entry, Folded, Heading, Page, Table, Text, entries
+from featherbench.reports.boards import Board, Summary
 from featherbench.reports.interval import Estimate
 from featherbench.reports.published import (
     Published,

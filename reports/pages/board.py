@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from featherbench.reports.aggregate import ALL, SEEN, UNSEEN, Board, Summary
 from featherbench.reports.blocks import (
     Block,
     Bullets,
@@ -18,15 +18,19 @@ from featherbench.reports.blocks import (
     Text,
     entries,
 )
+from featherbench.reports.boards import ALL, SEEN, UNSEEN, Board, Summary
 from featherbench.reports.charts.loss_curves import loss_chart
 from featherbench.reports.charts.parameters import drawable, parameters_chart
 from featherbench.reports.charts.strip import scale, strip
+from featherbench.reports.comparisons import difference
+from featherbench.reports.estimates import difference_entry
 from featherbench.reports.licence import attribution, why_not_shown
 from featherbench.reports.losses import row_losses
 from featherbench.reports.pages.leaderboard import COUNTS, count_fields
 from featherbench.reports.read import Run
 from featherbench.reports.report import Report
 from featherbench.reports.samples import samples
+from featherbench.reports.spending import dimensions
 from featherbench.reports.tables import (
     COST_COLUMNS,
     board_name,
@@ -41,6 +45,15 @@ from featherbench.reports.tables import (
 )
 from featherbench.reports.text import MISSING, score_text
 
+HOW_TO_READ = (
+    "All rows of this page were scored on the same inputs after training on the same amount of data: they can be compared. "
+    "The leaderboard says under “How to read this page” what intervals, ranks and dots are.",
+    "“Every pair” has the paired difference of any two rows. Its intervals hold one at a time: among many pairs some miss "
+    "the truth, so for “which rows are apart” read the ranks, which hold together. A p stands nowhere here: only the "
+    "comparisons that a plan named beforehand have one.",
+    "“Validation loss” is that of the pairs held out of training: it chooses the weights that are kept, and is no result. "
+    "The configurations under “Trials” were chosen by the search on validation, or given by the plan.",
+)
 SIZE_CAPTION = (
     "Every trial is a dot, the mean a diamond with its 95 % interval; rows that store nothing are dashed lines. "
     "Trials stand left of their mean, and rows of nearly equal size side by side; tooltips have the exact values."
@@ -66,10 +79,13 @@ def primary_text(board: Board) -> str:
 
 def _blocks(report: Report, board: Board) -> Iterator[Block]:
     name = board_name(board)
-    if board.warnings:
-        yield Bullets(items=tuple(f"Caution: {warning}." for warning in board.warnings), caution=True)
+    yield Folded(title="How to read this page", blocks=tuple(Text(text=text) for text in HOW_TO_READ))
+    if told := (*board.warnings, *at_edge(report, board)):
+        yield Bullets(items=tuple(f"Caution: {caution}." for caution in told), caution=True)
     yield Heading(level=2, text="Scores")
     yield scores_table(board)
+    if pairs := pairs_table(board):
+        yield Folded(title=f"Every pair of rows: differences in {board.primary}", blocks=(pairs,))
     if spec := parameters_chart(board):
         undrawn = ", ".join(row.label for row in board.rows if not drawable(board, row))
         missing = f" Not drawn, for want of a score or a size: {undrawn}." if undrawn else ""
@@ -135,6 +151,45 @@ def _scores(board: Board, row: Summary) -> Iterator[Entry]:
             drawn = strip(board, row, metric, ALL)
             yield Entry(text="" if drawn else MISSING, strip=drawn)
     yield from count_fields(row)
+
+
+def at_edge(report: Report, board: Board) -> tuple[str, ...]:
+    """Return which rows have their best value in the outer tenth of a searched range (protocol, section 2)."""
+    cells = {row.cell.id: row.label for row in board.rows}
+    found = {
+        cells[search.cell.id]: [dimension.name for dimension in dimensions(search) if dimension.at_edge]
+        for search in report.searches
+        if search.cell.id in cells
+    }
+    named = ", ".join(f"{label} ({', '.join(names)})" for label, names in found.items() if names)
+    return (
+        f"the search found its best value at the edge of the range, so better ones may lie beyond: {named}",
+    ) * bool(named)
+
+
+def pairs_table(board: Board) -> Table | None:
+    """Return the paired difference of every two rows in the primary score; None if fewer than two rows have one."""
+    metric = board.primary
+    rows = [row for row in board.rows if metric and row.scores[metric, ALL].mean is not None]
+    if len(rows) < 2:
+        return None
+    found: dict[tuple[str, str], Entry] = {}
+    for i, one in enumerate(rows):
+        for other in rows[i + 1 :]:
+            apart = difference(board, one, other)
+            found[one.label, other.label] = difference_entry(apart)
+            back = replace(apart, values=tuple(-value for value in apart.values), found=apart.found and -apart.found)
+            found[other.label, one.label] = difference_entry(back)
+    better = "higher" if board.higher_is_better else "lower"
+    return Table(
+        name=f"pairs-{board_name(board)}",
+        title=f"Every pair: {board_title(board)}",
+        header=(Entry(text="row − column", note=f"{metric}, {better} is better"), *(entries(*(r.label for r in rows)))),
+        rows=tuple(
+            (Entry(text=one.label), *(found.get((one.label, other.label), Entry(text="")) for other in rows))
+            for one in rows
+        ),
+    )
 
 
 def costs_table(board: Board) -> Table:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from featherbench.reports.aggregate import ALL, Board, Quantity, Summary
 from featherbench.reports.blocks import Block, Bullets, Entry, Figure, Folded, Heading, Page, Table, Text, entries
+from featherbench.reports.boards import ALL, Board, Quantity, Summary
 from featherbench.reports.charts.front import AtCost, front_chart
 from featherbench.reports.charts.parts import row_colours
 from featherbench.reports.estimates import HOW_TO_READ, interval_entry, missing

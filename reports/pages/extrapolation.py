@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from featherbench.reports.aggregate import ALL, SEEN, UNSEEN, Board, Summary
 from featherbench.reports.blocks import Block, Bullets, Entry, Figure, Folded, Heading, Page, Table, Text, entries
+from featherbench.reports.boards import ALL, SEEN, UNSEEN, Board, Summary
 from featherbench.reports.categories import (
     LEAST_CATEGORIES,
     Category,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from featherbench.harness.records import content_hash
-from featherbench.reports.aggregate import COPY, UNTUNED, Board
 from featherbench.reports.blocks import Block, Entry, Figure, Heading, Page, Table, Text, entries
+from featherbench.reports.boards import COPY, UNTUNED, Board
 from featherbench.reports.budget import studies
 from featherbench.reports.charts.series import Axis, Point, series_chart
 from featherbench.reports.claims import looks_table

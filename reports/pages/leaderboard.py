@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from featherbench.harness.records import Cell
-from featherbench.reports.aggregate import ALL, Board, Summary, without_final
+from featherbench.reports.aggregate import without_final
 from featherbench.reports.blocks import Block, Entry, Folded, Heading, Page, Table, Text, entries
+from featherbench.reports.boards import ALL, Board, Summary
 from featherbench.reports.charts.strip import strip
 from featherbench.reports.comparisons import Difference, Headline
 from featherbench.reports.interval import Estimate
@@ -46,6 +47,7 @@ HOW_TO_READ = (
     "those that are significantly worse, over all pairs of the board at 5 % together (Holm). Rows that share a rank "
     "are not told apart; that does not show that they are equal. A row without a rank says why: too few seeds, or it "
     "was not treated as most rows were.",
+    "Rows of a board stand in the order of their means. Columns in which no two rows differ are left out until asked for.",
     "Every dot is one trial and leads to its page; all dots of a board share one scale. A hollow dot is a trial that "
     "diverged: it counts, with its best weights. A failed trial has no score: it enters no mean and is listed with "
     "its cause under “Failed, diverged and unfinished trials”. The bar is the interval, without an end mark where it "
@@ -64,7 +66,7 @@ Column = Callable[[Board, Summary], Entry]
 
 def page(report: Report) -> Page:
     """Return the first page."""
-    rows = [(board, row) for board in report.boards for row in board.rows]
+    rows = [(board, row) for board in report.boards for row in board.by_score()]
     plans = ", ".join(dict.fromkeys(plan.name for plan in report.contents.plans)) or "no plan recorded"
     blocks: list[Block] = [Folded(title="How to read this page", blocks=tuple(Text(text=t) for t in HOW_TO_READ))]
     if rows:
@@ -95,6 +97,7 @@ def leaderboard(report: Report, rows: Sequence[tuple[Board, Summary]]) -> Table:
         header=(*(head for head, _ in COLUMNS), spent),
         rows=tuple((*(field(board, row) for _, field in COLUMNS), _spend(row, spend)) for board, row in rows),
         facets=tuple(_facets(board, row) for board, row in rows),
+        at_most="stored, % of total",
     )
 
 

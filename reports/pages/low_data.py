@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from featherbench.harness.records import Trial
 from featherbench.reports import read
-from featherbench.reports.aggregate import ALL, Board, Summary
 from featherbench.reports.blocks import Block, Bullets, Entry, Figure, Folded, Heading, Page, Samples, Table, Text
+from featherbench.reports.boards import ALL, Board, Summary
 from featherbench.reports.charts.parts import row_colours
 from featherbench.reports.charts.training_sizes import BySize, training_sizes_chart
 from featherbench.reports.comparisons import difference, mean_difference

@@ -9,8 +9,9 @@ from functools import partial
 
 from featherbench.harness.records import Trial
 from featherbench.reports import read
-from featherbench.reports.aggregate import COSTS, Board, cost_value
+from featherbench.reports.aggregate import COSTS, cost_value
 from featherbench.reports.blocks import Block, Code, Entry, Folded, Heading, Page, Samples, Table, Text, entries
+from featherbench.reports.boards import Board
 from featherbench.reports.charts.trial_curves import lines
 from featherbench.reports.licence import attribution, why_not_shown
 from featherbench.reports.losses import best_loss
@@ -162,7 +163,6 @@ def _curves(run: Run, detail: Detail) -> Iterator[Block]:
     drawn = (
         lines("Loss", loss, mark=kept),
         lines("Gradient norm", [("gradient norm", norms)], rule=(clip, f"clipped above {clip:g}")),
-        lines("Learning rate", [("learning rate", detail.curves.get("learning_rate", ()))], linear=True),
     )
     yield from (chart for chart in drawn if chart)
     if norms:
