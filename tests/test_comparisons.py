@@ -345,7 +345,7 @@ def tables_of(headline):
 
 def test_the_page_answers_a_headline_comparison_whose_trials_are_all_there(report):
     shown = tables_of(report.headlines[0])["better − full_ft"]
-    assert (shown["answer"], shown["p"], shown["units"]) == ("better is better", "< .001", "8")
+    assert (shown["answer"], shown["p"], shown["units"]) == ("supported: better is better", "< .001", "8")
 
 
 def small(tmp_path, outputs, cells=None, headline="{reference: full_ft, rows: [better, tied]}", **more):
@@ -434,7 +434,9 @@ def test_the_page_turns_a_score_of_which_lower_is_better(tmp_path):
         [one] = found.differences
         assert (one.estimate < 0) == (one.gain > 0) == (one.effect.primary.low > 0) == (ours == "low")
         assert one.effect.primary.high == -one.found.primary.low and one.effect.primary.p == one.found.primary.p
-        assert tables_of(found)[f"{ours} − {theirs}"]["answer"] == "low is better"
+        assert tables_of(found)[f"{ours} − {theirs}"]["answer"] == (
+            "supported: low is better" if ours == "low" else "contradicted: low is better"
+        )
 
 
 def test_rows_that_were_not_treated_alike_have_no_answer_on_the_page(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,8 @@ from featherbench.reports.blocks import Spec
 from featherbench.reports.charts.parts import PALETTE, Part, bounded, chart, hue, layer, number, tips
 
 X = float | str
+FEW = 8
+"""Places on a logarithmic axis up to which each of them has its number"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,8 @@ def series_chart(
     lines, means, dots = lines or {}, means or {}, dots or {}
     names = list(dict.fromkeys(str(p.x) for part in (means, dots) for points in part.values() for p in points))
     hues = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(dict.fromkeys([*lines, *means, *dots]))}
-    shared = {"x": _across(x, names), "color": hue("series", hues, symbolType="circle")}
+    places = {p.x for part in (lines, means, dots) for points in part.values() for p in points}
+    shared = {"x": _across(x, names, places), "color": hue("series", hues, symbolType="circle")}
     at, low = (number(field, y.title, scale={"zero": False}) for field in ("y", "low"))
     told, high = tips(series="series", text="value"), {"field": "high"}
     drawn, single, centres = _points(lines), _points(dots), _points(means)
@@ -71,13 +74,15 @@ def series_chart(
     return chart(layers, height, title)
 
 
-def _across(x: Axis, names: Sequence[str]) -> Part:
+def _across(x: Axis, names: Sequence[str], places: Collection[X]) -> Part:
     if x.kind == "names":
         level = {"labelAngle": 0, "labelLimit": 160}
         return {"field": "x", "type": "nominal", "title": x.title, "sort": list(names), "axis": level}
     log = x.kind == "log"
     scale: Part = {"type": "log"} if log else {"type": "linear", "zero": False}
     axis: Part = {"grid": False, "labelOverlap": True, "format": "~g" if log else "~s"}
+    if log and len(places) <= FEW:
+        axis["values"] = sorted(places)  # where all points stand at a few places, these say more than powers of ten
     title = f"{x.title} (log axis)" if log else x.title
     return number("x", title, scale=scale | {"nice": False, "padding": 12}, axis=axis)
 

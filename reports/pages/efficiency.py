@@ -35,9 +35,9 @@ FRONT = (
     "higher score. The front is one of means: ties are not resolved, and rows whose intervals overlap may change places. "
     "The leaderboard's rank intervals say which rows are apart."
 )
-CAPTION = (
-    "Filled diamonds, joined by the line, are on the Pareto front of means; ties are not resolved. Circles are behind it. "
-    "Bars are 95 % intervals, for new inputs where the score allows it. Dashed: rows that cost nothing here."
+FIGURES = (
+    "In the figures filled diamonds, joined by the line, are on the front and circles behind it. Bars are 95 % intervals, "
+    "for new inputs where the score allows it. Dashed: rows that cost nothing there."
 )
 COSTS = (
     "Costs are means over the trials that enter the score. FLOPs are computed, bytes and seconds are measured: they depend "
@@ -51,7 +51,9 @@ def page(report: Report) -> Page | None:
     boards = [board for board in report.boards if any(_has(board, row) for row in board.rows)]
     if not boards:
         return None
-    how = Folded(title="How to read this page", blocks=tuple(Text(text=text) for text in (FRONT, COSTS, HOW_TO_READ)))
+    how = Folded(
+        title="How to read this page", blocks=tuple(Text(text=text) for text in (FRONT, FIGURES, COSTS, HOW_TO_READ))
+    )
     blocks = (how, *(block for board in boards for block in _board(board)))
     return Page(path="efficiency.html", title="Efficiency", lead=LEAD, blocks=blocks)
 
@@ -139,7 +141,8 @@ def _figures(board: Board, name: str) -> Iterator[Figure]:
             name=f"{cost.replace('_', '-')}-{name}",
             title=f"{board.primary} against {title}",
             spec=front_chart(points, free, board.primary, title, row_colours(board.rows)),
-            caption=CAPTION + (f" Not drawn, for want of a score or a cost: {left}." if left else ""),
+            caption="A front of means; ties are not resolved."
+            + (f" Not drawn, for want of a score or a cost: {left}." if left else ""),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from featherbench.harness.records import content_hash
-from featherbench.reports.blocks import Block, Entry, Figure, Heading, Page, Table, Text, entries
+from featherbench.reports.blocks import Block, Entry, Figure, Folded, Heading, Page, Table, Text, entries
 from featherbench.reports.boards import COPY, UNTUNED, Board
 from featherbench.reports.budget import studies
 from featherbench.reports.charts.series import Axis, Point, series_chart
@@ -26,6 +26,11 @@ ESTIMAND = (
     "given by the plan, under fresh seeds or draws; another search could find another one, which the interval leaves out. "
     "“Procedure”: every replicate has its own search, so the interval holds for the method as it is tuned."
 )
+WORDS = (
+    "The step cap is the largest number of optimiser steps that a trial of the row may take. The budget is the share of the "
+    "backbone's parameters that a row was sized for, in what it stores. Task words are a text that stands before the input. "
+    "A look is one scoring of test items: a trial of the final phase takes one."
+)
 EXTEND = (
     "Some best values stand in the outer tenth of their range, so better ones may lie beyond: extend the range for all "
     "methods by the same number of trials."
@@ -42,7 +47,8 @@ SENSITIVITY = (
 def page(report: Report) -> Page:
     """Return the page."""
     rows = ledger(report.contents, report.searches)
-    blocks: list[Block] = [Text(text=EQUAL), Text(text=ESTIMAND), ledger_table(report, rows)]
+    how = Folded(title="How to read this page", blocks=tuple(Text(text=text) for text in (EQUAL, ESTIMAND, WORDS)))
+    blocks: list[Block] = [how, ledger_table(report, rows)]
     blocks += [Heading(level=2, text="Unequal treatment"), *_warnings(report.boards)]
     if report.boards:
         blocks += [Heading(level=2, text="Baselines"), baselines_table(report.boards)]

@@ -232,8 +232,8 @@ def _open(one: Difference) -> str:
 
 
 def _answer(answer: str, ours: str, theirs: str) -> str:
-    said = {"supported": f"{ours} is better", "contradicted": f"{theirs} is better"}
-    return said.get(answer, answer)
+    better = {"supported": ours, "contradicted": theirs}
+    return f"{answer}: {better[answer]} is better" if answer in better else answer
 
 
 def _p(value: float) -> Entry:

@@ -23,7 +23,7 @@ from featherbench.reports.licence import attribution, why_not_shown
 from featherbench.reports.read import Run
 from featherbench.reports.report import Report
 from featherbench.reports.samples import Output, Sample, choose
-from featherbench.reports.tables import board_name, board_path, count_entry
+from featherbench.reports.tables import board_name, board_path, configuration_text, count_entry
 from featherbench.reports.text import MISSING
 
 INPUTS = 3
@@ -33,6 +33,12 @@ DRAWS = (
     "The unit is the draw of the training pairs: trials on one draw are averaged first, and intervals are over draws. A "
     "smaller size of a draw is the beginning of the larger one, so sizes are not independent: the difference over all "
     "sizes is averaged within each draw before anything else (protocol 1.2)."
+)
+
+
+CONFIGURATIONS = (
+    "Every size has a search of its own: a line of the chart is a row as it is tuned at each size, and may join several "
+    "configurations."
 )
 
 
@@ -102,6 +108,8 @@ def _series(report: Report, found: Series) -> Iterator[Block]:
             name=f"curves-{name}", title=f"{found.metric} by training {key.size_unit}s", spec=spec, caption=caption
         )
     yield scores_table(found, f"scores-{name}", title)
+    chosen = configurations_table(found, f"configurations-{name}", title)
+    yield Folded(title="Configurations by size", blocks=(Text(text=CONFIGURATIONS), chosen))
     yield differences_table(found, f"differences-{name}", title)
     yield from _samples(report, found)
 
@@ -206,6 +214,19 @@ def scores_table(found: Series, name: str, title: str) -> Table:
         ]
         rows.append((Entry(text=label), *fields))
     return Table(name=name, title=f"Scores by size: {title}", header=header, rows=tuple(rows))
+
+
+def configurations_table(found: Series, name: str, title: str) -> Table:
+    """Return what the final phase used of every row at every size."""
+    rows = []
+    for label in found.labels:
+        here = [found.row(board, label) for board in found.boards]
+        used = [dict.fromkeys(configuration_text(run.trial) for run in row.counted) if row else {} for row in here]
+        fields = [Entry(text="\n".join(texts) or MISSING, long=True) for texts in used]
+        others = len({tuple(texts) for texts in used if texts})
+        rows.append((Entry(text=label, note=f"{others} configurations" if others > 1 else ""), *fields))
+    header = (Entry(text="row"), *_sizes(found))
+    return Table(name=name, title=f"Configurations by size: {title}", header=header, rows=tuple(rows))
 
 
 def _sizes(found: Series) -> list[Entry]:

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from featherbench.reports.blocks import Block, Code, Entry, Folded, Heading, Page, Table, entries
+from featherbench.reports.blocks import Block, Code, Entry, Folded, Heading, Page, Table, Text, entries
 from featherbench.reports.citing import citation, methods_paragraph
 from featherbench.reports.provenance import Origin
 from featherbench.reports.report import Report
 from featherbench.reports.tables import trial_path
 
+HOW_TO_READ = (
+    "Every distinct value that the trials recorded, with the number of trials that have it: two lines of one key are two "
+    "ways in which trials were run.",
+    "“seen in pretraining” is what the backbone's own pretraining had seen of the task. “also trained on” counts inputs of "
+    "validation and test that also stand among a trial's training inputs. “frozen work” says whether results of frozen "
+    "layers were kept between steps, or why not; it changes no number. “engine” is who ran the steps: the plain loop or "
+    "DeepSpeed. “git dirty” is true where the code had changes that no commit holds.",
+    "An index list is the list of items of a split that were used, by its hash; the store holds it, so that it can be used "
+    "again. The signature of a scorer says how it tokenises and which version it is. A look is one scoring of test items: "
+    "“final” by a trial, other reasons by hand. An attempt without a result was stopped: by Ctrl-C, a lost machine, a crash.",
+)
 LOOKS = "How often each evaluated split was looked at"
 
 
 def page(report: Report) -> Page:
     """Return the page."""
     blocks: list[Block] = [
+        Folded(title="How to read this page", blocks=tuple(Text(text=text) for text in HOW_TO_READ)),
         Heading(level=2, text="To copy"),
         Code(title="Methods paragraph", text=methods_paragraph(report)),
         Code(title="Citation", text=citation()),

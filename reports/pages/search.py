@@ -18,6 +18,13 @@ from featherbench.reports.text import MISSING, flops_text, number_text, score_te
 NO_RESULT = (
     "The validation score chose the configuration and is too good by that choice: validation scores are never results."
 )
+HOW_TO_READ = (
+    "A search proposes configurations of one row (learning rate, steps, length, …), trains each on data that the final "
+    "phase does not use where data are drawn anew, and scores it on validation. The best one is trained again in the final "
+    "phase, with other seeds or draws: only those trials are results.",
+    "“Number” is the place of a configuration in the search: its values come from the sampler. "
+    "“Proposed” counts configurations, “tried” those of them that have a score; a configuration proposed twice is one.",
+)
 CURVES = (
     "The expected best validation score of n configurations is the mean over every choice of n among those tried, so it "
     "answers what a smaller search would have found. Configurations are quasi-random points of the search space, before "
@@ -32,7 +39,8 @@ def page(report: Report) -> Page | None:
     """Return the page; None if no cell was searched."""
     if not report.searches:
         return None
-    blocks: list[Block] = [Heading(level=2, text="Searches"), search_table(report.searches)]
+    how = Folded(title="How to read this page", blocks=tuple(Text(text=text) for text in HOW_TO_READ))
+    blocks: list[Block] = [how, Heading(level=2, text="Searches"), search_table(report.searches)]
     for search in report.searches:
         if search.tried:
             title = f"{search.cell.label}: {len(search.tried)} configurations tried"

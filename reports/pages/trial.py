@@ -207,7 +207,8 @@ def _outputs(run: Run, detail: Detail, texts: Texts) -> Iterator[Block]:
     if refusal:
         yield Text(text=refusal)
         return
-    yield Text(text=f"The first {min(kept, OUTPUTS)} items of {kept:,}. {attribution(run.trial)}")
+    every = f"`featherbench export {run.trial_id} -o FOLDER` writes all. " if kept > OUTPUTS else ""
+    yield Text(text=f"The first {min(kept, OUTPUTS)} items of {kept:,}. {every}{attribution(run.trial)}")
     yield Samples(samples=tuple(_sample(run, texts, *output) for output in detail.outputs))
 
 
