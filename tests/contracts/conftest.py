@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import typing
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ import torch
 from featherbench.contracts.tiny import write_backbone
 from featherbench.harness import backbones
 from featherbench.methods import METHODS
+from featherbench.methods.base import Method
 from featherbench.tasks import TASKS
 
 
@@ -20,7 +24,33 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for fixture, table in (("method", METHODS), ("task", TASKS)):
         if fixture in metafunc.fixturenames:
             chosen = {k: v for k, v in table.items() if only in (None, k)}
+            if "backbone" in metafunc.fixturenames:
+                chosen |= {name: one for method in chosen.values() for name, one in other_choices(method)}
             metafunc.parametrize(fixture, chosen.values(), ids=chosen)
+
+
+def other_choices(method: Method) -> Iterator[tuple[str, Method]]:
+    """Yield the method once for every choice that its defaults leave untried: another value of a Literal, the other bool.
+
+    The choice becomes the default of a configuration derived from the method's own; one choice at a time.
+    """
+    hints = typing.get_type_hints(method.config)
+    for field in dataclasses.fields(method.config):
+        kind = hints[field.name]
+        values = (
+            (True, False)
+            if kind is bool
+            else typing.get_args(kind)
+            if typing.get_origin(kind) is typing.Literal
+            else ()
+        )
+        for value in values:
+            if value != field.default:
+                more = [(field.name, kind, dataclasses.field(default=value, metadata=field.metadata))]
+                config = dataclasses.make_dataclass(
+                    method.config.__name__, more, bases=(method.config,), frozen=True, kw_only=True
+                )
+                yield f"{method.name}-{field.name}={value}", dataclasses.replace(method, config=config)
 
 
 @pytest.fixture(scope="session", params=["gpt2", "llama", "bart", "t5"])
