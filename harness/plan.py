@@ -85,9 +85,18 @@ class CellPlan:
         return self.final.seeds * self.final.draws if self.base.steps else 1
 
     @property
+    def studies(self) -> int:
+        """Searches of the cell: one, or one for each replicate of the final phase."""
+        return self.final.studies(self.base.train.size is not None) if self.search.configurations else 1
+
+    def study_of(self, number: int) -> int:
+        """Return which search a place of the final phase follows."""
+        return self.final.replicate_of(number, self.base.train.size is not None) if self.studies > 1 else 0
+
+    @property
     def num_search(self) -> int:
         """Trials of the search phase."""
-        return self.search.configurations * self.search.draws
+        return self.studies * self.search.configurations * self.search.draws
 
     def places(self) -> Iterable[tuple[Phase, int]]:
         """Return the cell's places, the search phase first."""
@@ -101,8 +110,9 @@ class CellPlan:
         change: dict[str, Any] = {"config": own, **shared}
         size, unit = self.base.train.size, self.base.train.unit
         if phase == "search":
-            draw = f"search{number % self.search.draws}"
-            change["seed"] = self.base.seed - FINAL_SEEDS
+            study = number // (self.search.configurations * self.search.draws)
+            draw = f"search{study * self.search.draws + number % self.search.draws}"
+            change["seed"] = self.base.seed - FINAL_SEEDS + study
         else:
             draw = f"final{number // self.final.seeds}{'+' if (self.base.train.draw or '').endswith('+') else ''}"
             change["seed"] = self.base.seed + number
@@ -237,6 +247,7 @@ def expand(text: str, origin: str = "plan", folder: Path | None = None, scale: s
     spec = read_spec(text, origin, scale)
     rows = rows_of(spec)
     _check_headline(spec, [name_of(row.given) for row in rows])
+    _check_estimand(spec)
     for key in ("backbones", "sizes"):
         values = getattr(spec, key)
         for twice in {v for v in values if values.count(v) > 1}:
@@ -252,6 +263,22 @@ def expand(text: str, origin: str = "plan", folder: Path | None = None, scale: s
     )
     identity = content_hash([text, [c.cell.id for c in cells], *([scale] if scale else [])])
     return Plan(id=identity, name=spec.name, text=text, cells=cells, engine=spec.engine)
+
+
+def _check_estimand(spec: PlanSpec) -> None:
+    """Refuse an own search for each replicate where there is none, or where its points depend on earlier scores."""
+    if spec.final.estimand == "configuration":
+        return
+    if not spec.search.configurations:
+        raise PlanError(
+            "final.estimand: procedure gives each draw or seed a search of its own, but there is no search; add "
+            "`search: {configurations: 16}`, or leave estimand out."
+        )
+    if spec.search.sampler != "sobol":
+        raise PlanError(
+            f"final.estimand: procedure has independent searches of the sampler sobol; given: search.sampler "
+            f"{spec.search.sampler}. Leave search.sampler out, or write a plan for each search.study."
+        )
 
 
 def _check_headline(spec: PlanSpec, rows: Sequence[str]) -> None:
@@ -444,7 +471,7 @@ def _cell(spec: PlanSpec, backbone: str, task: Task, size: int | None, share: st
         fixed={
             "trial": base.stated(),
             "search": search.model_dump() if search else {},
-            "final": spec.final.model_dump(),
+            "final": spec.final.stated(),
             "given": row.config,
         },
         size_unit=unit,

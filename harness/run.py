@@ -18,7 +18,7 @@ from featherbench.harness.backbones import anatomy
 from featherbench.harness.plan import Plan, place_of
 from featherbench.harness.records import Phase, Place, Result, Trial, content_hash
 from featherbench.harness.schedule import POLL_SECONDS, Job, Pool
-from featherbench.harness.search import Search
+from featherbench.harness.search import Search, chosen
 from featherbench.harness.store import LEASE_SECONDS, LeaseLost, Store, StoreError
 from featherbench.methods import METHODS
 from featherbench.tasks import TASKS
@@ -51,7 +51,7 @@ class Sweep:
     _searched_elsewhere: set[int] = field(default_factory=set)
     """Positions of cells whose search is another driver's"""
     _choices: dict[int, dict[str, Any]] = field(default_factory=dict)
-    """Position of a cell -> the configuration of its final phase, frozen in the store when the search is over"""
+    """Position of a cell -> what its search chose for the final phase, frozen in the store when it is over"""
     _ready: dict[str | None, list[_Ready]] = field(default_factory=dict)
     """Company -> heap of the places whose trials may start"""
     _running: dict[str, tuple[str | None, _Ready]] = field(default_factory=dict)
@@ -207,9 +207,12 @@ class Sweep:
         cell = self.plan.cells[position]
         self._choices[position] = configuration
         self._searched_elsewhere.discard(position)
-        shared = company(cell.trial("final", 0, configuration))
+        shared: dict[int, str | None] = {}
         for number in range(cell.num_final):
-            self._add(position, "final", number, configuration, shared)
+            study, own = cell.study_of(number), dict(chosen(cell, configuration, number))
+            if study not in shared:
+                shared[study] = company(cell.trial("final", number, own))
+            self._add(position, "final", number, own, shared[study])
 
     # --- what happened --------------------------------------------------------------------------------------------
 

@@ -1,9 +1,9 @@
-"""The search phase of one cell: Optuna is asked and told; the store holds all of its state."""
+"""The search phase of one cell, one search or several in turn: Optuna is asked and told; the store holds all state."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import optuna
@@ -23,6 +23,8 @@ DIMENSIONS = 16
 """Sobol points are always drawn in this many dimensions, so that dimension k is the same for every method"""
 DECADES = 3
 WEIGHT_DECAYS = [0.0, 0.01]
+STUDIES = "studies"
+"""Key of a choice that holds one configuration for each search of a cell"""
 
 
 def dimensions_of(cell: CellPlan) -> dict[str, BaseDistribution]:
@@ -94,15 +96,20 @@ class Search:
         """
         number = len(self._asked)
         adaptive = self.cell.search.sampler == "tpe" and number >= self._num_startup
-        if number >= self.cell.search.configurations or (adaptive and len(self._scores) < number):
+        if number >= self._total or (adaptive and len(self._scores) < number):
             return None
         fixed = None
         if not adaptive:
-            point = sobol_configuration(dimensions_of(self.cell), self.cell.search.study, number)
+            study, of_study = divmod(number, self.cell.search.configurations)
+            point = sobol_configuration(dimensions_of(self.cell), self.cell.search.study + study, of_study)
             fixed = {name: point[name] for name in self.dimensions}
         configuration = self._ask(number, fixed)
         self._store.add_proposal(self.cell.cell.id, number, configuration, "tpe" if adaptive else "sobol")
         return number, configuration
+
+    @property
+    def _total(self) -> int:
+        return self.cell.studies * self.cell.search.configurations
 
     @property
     def _num_startup(self) -> int:
@@ -143,12 +150,24 @@ class Search:
     @property
     def complete(self) -> bool:
         """Whether every configuration has been told."""
-        return len(self._scores) == self.cell.search.configurations
+        return len(self._scores) == self._total
 
     def best(self) -> dict[str, Any]:
         """Return the configuration with the highest mean validation score; the earlier one of equals.
 
-        If every configuration failed, the defaults go to the final phase, where the failure shows again.
+        If every configuration failed, the defaults go to the final phase, where the failure shows again. Of several
+        searches {STUDIES: the best of each}.
         """
-        scored = {n: s for n, s in self._scores.items() if s is not None}
+        each = self.cell.search.configurations
+        found = [self._best(range(study * each, (study + 1) * each)) for study in range(self.cell.studies)]
+        return found[0] if len(found) == 1 else {STUDIES: found}
+
+    def _best(self, numbers: Iterable[int]) -> dict[str, Any]:
+        scored = {n: s for n in numbers if (s := self._scores.get(n)) is not None}
         return self.configuration(max(scored, key=lambda n: (scored[n], -n))) if scored else {}
+
+
+def chosen(cell: CellPlan, choice: Mapping[str, Any], number: int) -> Mapping[str, Any]:
+    """Return the configuration of a place of the final phase from what the search chose."""
+    found: Mapping[str, Any] = choice[STUDIES][cell.study_of(number)] if STUDIES in choice else choice
+    return found

@@ -115,6 +115,21 @@ class FinalSpec(Record):
     _numbers = field_validator("*", mode="before")(_no_truth_value)
     seeds: int = Field(1, ge=1, le=MOST_SEEDS)
     draws: int = Field(1, ge=1, le=MOST_SEEDS)
+    estimand: Literal["configuration", "procedure"] = "configuration"
+    """What a row's mean speaks of: one configuration, found by one search; or the method as it is tuned, each replicate
+    (draw; seed, where there is one draw) having a search of its own, with other points, search draws and seed"""
+
+    def replicate_of(self, number: int, sized: bool) -> int:
+        """Return the replicate of a place: its draw, or its seed where all share one draw or nothing is drawn."""
+        return number // self.seeds if sized and self.draws > 1 else number
+
+    def studies(self, sized: bool) -> int:
+        """Return how many searches a searched cell has; `sized`: its training pairs are drawn."""
+        return self.replicate_of(self.seeds * self.draws - 1, sized) + 1 if self.estimand == "procedure" else 1
+
+    def stated(self) -> dict[str, Any]:
+        """Return what cells record; the default estimand is left out, as in cells of before."""
+        return self.model_dump(exclude=set() if self.estimand == "procedure" else {"estimand"})
 
 
 class TrainingSpec(Settings):

@@ -13,6 +13,7 @@ from featherbench.harness import data, tables
 from featherbench.harness.deltas import delta_bytes
 from featherbench.harness.records import Cell, Prediction, ScoreValue, Trial
 from featherbench.harness.score import score
+from featherbench.harness.spec import FinalSpec
 from featherbench.harness.store import Store, StoreError
 from featherbench.harness.trial_log import log_file
 
@@ -84,7 +85,8 @@ def overview(kept: Store) -> Overview:
 def num_trials(cell: Cell) -> int:
     """Return how many trials a cell has, search and final."""
     search, final = cell.fixed["search"], cell.fixed["final"]
-    searched: int = search.get("configurations", 0) * search.get("draws", 0)
+    studies = FinalSpec(**final).studies(cell.size is not None)
+    searched: int = studies * search.get("configurations", 0) * search.get("draws", 0)
     return searched + (final["seeds"] * final["draws"] if cell.fixed["trial"]["steps"] else 1)
 
 

@@ -199,6 +199,7 @@ def treatment(row: Summary) -> dict[str, str]:
     return {
         "step cap": row.planned("trial", "steps"),
         "search": row.planned("search"),
+        "estimand": row.planned("final", "estimand"),
         "training settings": json.dumps(sorted({run.trial.settings.model_dump_json() for run in row.counted})),
         "decoding": json.dumps(sorted({run.trial.decoding.model_dump_json() for run in row.counted})),
         "precision": json.dumps(sorted({run.trial.precision for run in row.counted})),
@@ -274,6 +275,11 @@ def _notes(row: Summary) -> list[str]:
         notes.append("differs between trials though nothing is tuned")
     if units < counts.counted and not row.deterministic:
         notes.append(f"{counts.counted} trials on {units} {row.unit}s: averaged within each {row.unit} first")
+    if (
+        row.cell.fixed.get("final", {}).get("estimand") == "procedure"
+        and row.planned("search", "configurations") != "null"
+    ):
+        notes.append(f"procedure: each {row.unit} has a search of its own")
     if counts.failed:
         notes.append(f"{counts.failed} failed: the mean is over the others")
     if counts.unfinished:

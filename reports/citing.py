@@ -65,8 +65,9 @@ def _search(report: Report) -> str:
     configurations = (
         _count(tried[0], "configuration") if len(tried) == 1 else f"{tried[0]} to {tried[-1]} configurations"
     )
+    own = " and each of its draws or seeds" if any(found.of > 1 for found in report.searches) else ""
     return (
-        f"For each of {_count(sum(bool(f.tried) for f in report.searches), 'searched cell')} {configurations}"
+        f"For each of {_count(len({f.cell.id for f in report.searches if f.tried}), 'searched cell')}{own} {configurations}"
         f" ({_list(samplers)}) were trained and the best by validation score was kept; checkpoints were chosen by"
         " validation loss."
     )

@@ -253,7 +253,7 @@ def _given(row: Summary) -> dict[tuple[str, object], object]:
     """Return {(name, unit or None): what the row was given}; training pairs by unit, all else for the whole row."""
     skipped = {"scorer version"}
     if row.deterministic:
-        skipped |= {"step cap", "search", "training settings"}
+        skipped |= {"step cap", "search", "estimand", "training settings"}
     found: dict[tuple[str, object], object] = {
         (name, None): value for name, value in treatment(row).items() if name not in skipped
     }

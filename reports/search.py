@@ -1,4 +1,4 @@
-"""Runs of the search phase -> per cell: what was tried, what did best on validation, what the final phase used."""
+"""Runs of the search phase -> per search: what was tried, what did best on validation, what the final phase used."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from featherbench.harness.records import Cell, Trial
+from featherbench.harness.spec import FinalSpec
 from featherbench.harness.store import Store
 from featherbench.reports import read
 from featherbench.reports.aggregate import configuration, ordered_metrics
@@ -40,6 +41,7 @@ class Attempt:
     """One configuration in the order of the search: what it was worth and what it took."""
 
     number: int
+    """Place in its search, from 0"""
     sampler: str
     """ "sobol": quasi-random, a fixed point of the search space; others depend on the scores before"""
     score: float | None
@@ -55,9 +57,13 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """The search of one cell."""
+    """A search of a cell: the only one, or that of one replicate of the final phase."""
 
     cell: Cell
+    study: int
+    """Number of its scramble"""
+    of: int
+    """Searches of the cell"""
     metric: str | None
     """Primary score, on validation items"""
     evaluated: str
@@ -76,6 +82,11 @@ class Search:
     """Final trials whose configuration is none of the tried ones"""
 
     @property
+    def label(self) -> str:
+        """The cell's, with the study where the cell has several."""
+        return self.cell.label if self.of == 1 else f"{self.cell.label}, study {self.study}"
+
+    @property
     def best(self) -> Tried | None:
         """The highest validation score; configurations that lack a trial's score are not considered."""
         complete = [t for t in self.tried if t.score is not None and t.scored == t.trials]
@@ -83,22 +94,47 @@ class Search:
 
 
 def searches(store: Store, contents: Contents) -> list[Search]:
-    """Return the cells that have a search phase, in report order."""
+    """Return the searches of all cells, in report order."""
     proposals = read.proposed(store)
     by_cell: dict[str, list[Run]] = defaultdict(list)
     for run in contents.runs:
         by_cell[run.cell.id].append(run)
-    found = []
+    found: list[Search] = []
     for cell in contents.cells:
         runs = [run for run in by_cell[cell.id] if run.phase == "search"]
         if runs or proposals.get(cell.id):
-            found.append(
-                _search(cell, runs, [r for r in by_cell[cell.id] if r.phase == "final"], proposals.get(cell.id, []))
-            )
+            final = [run for run in by_cell[cell.id] if run.phase == "final"]
+            found += _searches(cell, runs, final, proposals.get(cell.id, []))
     return found
 
 
-def _search(cell: Cell, runs: Sequence[Run], final: Sequence[Run], proposals: Sequence[Mapping[str, Any]]) -> Search:
+def _searches(
+    cell: Cell, runs: Sequence[Run], final: Sequence[Run], proposals: Sequence[Mapping[str, Any]]
+) -> Iterator[Search]:
+    """Yield the searches of a cell; they share its proposals and places one after the other."""
+    design, spec = FinalSpec(**cell.fixed.get("final", {})), cell.fixed.get("search", {})
+    each, draws, sized = int(spec.get("configurations", 0)), int(spec.get("draws", 1)), cell.size is not None
+    studies = design.studies(sized) if each else 1
+    for study in range(studies):
+        alone = studies == 1
+        yield _search(
+            cell,
+            int(spec.get("study", 0)) + study,
+            studies,
+            [run for run in runs if alone or run.number // (each * draws) == study],
+            [run for run in final if alone or design.replicate_of(run.number, sized) == study],
+            [row for row in proposals if alone or row["number"] // each == study],
+        )
+
+
+def _search(
+    cell: Cell,
+    study: int,
+    studies: int,
+    runs: Sequence[Run],
+    final: Sequence[Run],
+    proposals: Sequence[Mapping[str, Any]],
+) -> Search:
     metrics = ordered_metrics(runs)
     metric = metrics[0] if metrics else None
     used = {configuration(run) for run in final}
@@ -107,6 +143,8 @@ def _search(cell: Cell, runs: Sequence[Run], final: Sequence[Run], proposals: Se
         grouped[configuration(run)].append(run)
     return Search(
         cell=cell,
+        study=study,
+        of=studies,
         metric=metric,
         evaluated=", ".join(sorted({run.trial.evaluate.name for run in runs})),
         proposed=len(proposals),
@@ -157,6 +195,7 @@ def _attempts(
     for run in runs:
         of_number[run.number // draws].append(run)
     mixed = _mixed(runs, metric)
+    first = min((row["number"] for row in proposals), default=0)
     for row in proposals:
         if own := of_number.get(row["number"]):
             stored = [run.score(metric, ALL) if metric and run.status in ("ok", "diverged") else None for run in own]
@@ -164,7 +203,7 @@ def _attempts(
             costs = [run.cost for run in own if run.cost is not None]
             whole = len(costs) == len(own)
             yield Attempt(
-                number=row["number"],
+                number=row["number"] - first,
                 sampler=str(row["sampler"]),
                 score=statistics.fmean(values) if len(values) == len(own) and not mixed else None,
                 failed=sum(run.status == "failed" for run in own),

@@ -64,7 +64,8 @@ class Ledger:
 class Dimension:
     """One searched dimension of one row, and where the best configuration stands in it."""
 
-    cell: Cell
+    label: str
+    """Of the search"""
     name: str
     values: tuple[object, ...]
     """Proposed, in rising order where they are numbers"""
@@ -85,16 +86,18 @@ class Dimension:
 
 def ledger(contents: Contents, searches: Sequence[Search]) -> list[Ledger]:
     """Return what every cell was given and spent, in report order."""
-    found = {search.cell.id: search for search in searches}
+    found: dict[str, list[Search]] = {}
+    for search in searches:
+        found.setdefault(search.cell.id, []).append(search)
     of_cell: dict[str, list[Run]] = {cell.id: [] for cell in contents.cells}
     for run in contents.runs:
         of_cell[run.cell.id].append(run)
-    return [_ledger(cell, of_cell[cell.id], found.get(cell.id)) for cell in contents.cells if of_cell[cell.id]]
+    return [_ledger(cell, of_cell[cell.id], found.get(cell.id, [])) for cell in contents.cells if of_cell[cell.id]]
 
 
-def _ledger(cell: Cell, runs: Sequence[Run], search: Search | None) -> Ledger:
+def _ledger(cell: Cell, runs: Sequence[Run], searches: Sequence[Search]) -> Ledger:
     final = [run for run in runs if run.phase == "final"]
-    estimand, given = _estimand(cell, [run for run in final if run.counts], search)
+    estimand, given = _estimand(cell, [run for run in final if run.counts], len(searches))
     trial: Mapping[str, Any] = cell.fixed.get("trial", {})
     words = {"none": "none", None: "not recorded"}.get(
         trial.get("words_as"), f"{trial.get('words')!r} as {trial.get('words_as')}"
@@ -105,25 +108,27 @@ def _ledger(cell: Cell, runs: Sequence[Run], search: Search | None) -> Ledger:
         given=given,
         search=spent([run for run in runs if run.phase == "search"]),
         final=spent(final),
-        configurations=search.proposed if search else 0,
-        draws=cell.fixed.get("search", {}).get("draws") if search else None,
+        configurations=sum(search.proposed for search in searches),
+        draws=len(searches) * cell.fixed.get("search", {}).get("draws", 1) if searches else None,
         step_cap=trial.get("steps"),
-        dimensions=tuple(search.space) if search else (),
+        dimensions=tuple(searches[0].space) if searches else (),
         words=words,
         devices=tuple(sorted({run.cost.device for run in runs if run.cost})),
     )
 
 
-def _estimand(cell: Cell, counted: Sequence[Run], search: Search | None) -> tuple[str, str]:
+def _estimand(cell: Cell, counted: Sequence[Run], searches: int) -> tuple[str, str]:
     """Return what the row's mean speaks of (protocol 1.4), and how its configuration came to be."""
     if cell.method in BARE:
         return "none", "nothing is tuned"
     study = cell.fixed.get("search", {}).get("study", 0)
-    given = f"one search, study {study}" if search else "no search"
+    if searches > 1:
+        return "procedure", f"{searches} searches, one for each replicate"
+    given = f"one search, study {study}" if searches else "no search"
     configurations = len({configuration(run) for run in counted})
     if configurations <= 1:
         return "configuration", given
-    if search and configurations == len(counted):
+    if searches and configurations == len(counted):
         return "procedure", "a configuration of its own for every trial"
     return "mixed", f"{configurations} configurations in {len(counted)} trials"
 
@@ -172,7 +177,7 @@ def _dimension(search: Search, name: str, values: Sequence[object]) -> Dimension
         values, key=lambda v: (not isinstance(v, int | float), v if isinstance(v, int | float) else json.dumps(v))
     )
     return Dimension(
-        cell=search.cell,
+        label=search.label,
         name=name,
         values=tuple(ordered),
         low=low,

@@ -13,9 +13,16 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from scipy.stats import qmc
 
 from featherbench.harness.plan import CellPlan, expand
-from featherbench.harness.records import PROTOCOL
-from featherbench.harness.search import DIMENSIONS, Search, sobol_configuration, space
+from featherbench.harness.records import PROTOCOL, Result, ScoreValue
+from featherbench.harness.run import Sweep
+from featherbench.harness.search import DIMENSIONS, Search, chosen, sobol_configuration, space
+from featherbench.harness.spec import PlanError
+from featherbench.harness.status import num_trials
 from featherbench.harness.store import Store
+from featherbench.reports.budget import budgets
+from featherbench.reports.report import collect
+from featherbench.reports.site import write_report
+from featherbench.reports.spending import ledger
 
 UNIT = {f"d{k}": FloatDistribution(0.0, 1.0) for k in range(DIMENSIONS)}
 CellOf = Callable[..., CellPlan]
@@ -25,18 +32,25 @@ CellOf = Callable[..., CellPlan]
 def cell_of(tiny_llama: str) -> CellOf:
     """Return the one cell of a small plan with a search, some keys changed."""
 
-    def of(method: str = "prefix", search: dict[str, Any] | None = None, **fields: Any) -> CellPlan:
+    def of(
+        method: str = "prefix",
+        search: dict[str, Any] | None = None,
+        final: dict[str, Any] | None = None,
+        sizes: tuple[int | str, ...] = (20,),
+        **fields: Any,
+    ) -> CellPlan:
         plan = {
             "protocol": PROTOCOL,
             "name": "small",
             "backbones": [tiny_llama],
             "tasks": ["places"],
-            "sizes": [20],
+            "sizes": [*sizes],
             "methods": [{"method": method, **fields}],
             "baselines": [],
             "test": 8,
             "training": {"steps": 100},
             "search": {"configurations": 8, **(search or {})},
+            "final": final or {},
         }
         return expand(yaml.safe_dump(plan)).cells[0]
 
@@ -257,3 +271,124 @@ def test_a_search_is_complete_when_every_configuration_is_told(cell_of: CellOf, 
     assert not search.complete
     search.tell(number, 0.5)
     assert search.complete
+
+
+# --- a search for each replicate (estimand: procedure) ------------------------------------------------------------------
+
+OWN = {"draws": 3, "seeds": 2, "estimand": "procedure"}
+
+
+def test_each_draw_has_a_search_of_its_own(cell_of: CellOf, store: Store) -> None:
+    cell = cell_of(search={"configurations": 2, "draws": 2, "study": 5}, final=OWN)
+    assert (cell.studies, cell.num_search, cell.num_final) == (3, 3 * 2 * 2, 6)
+    assert [cell.study_of(number) for number in range(6)] == [0, 0, 1, 1, 2, 2], "two seeds on each draw"
+    search = searching(cell, store)
+    proposed = [search.propose() for _ in range(6)]
+    points = [(number, sobol_configuration(space(cell), 5 + number // 2, number % 2)) for number in range(6)]
+    assert proposed == points and search.propose() is None
+    trials = [[trial for _, trial in search.trials_of(number)] for number in range(6)]
+    draws = [[trial.train.draw for trial in of_number] for of_number in trials]
+    assert draws == [["search0", "search1"]] * 2 + [["search2", "search3"]] * 2 + [["search4", "search5"]] * 2
+    assert [{trial.seed for trial in of_number} for of_number in trials] == [{0}, {0}, {1}, {1}, {2}, {2}]
+    for number, score in enumerate([1.0, 2.0, 9.0, 3.0, None, None]):
+        assert not search.complete
+        search.tell(number, score)
+    choice = search.best()
+    assert choice == {"studies": [points[1][1], points[2][1], {}]}, "the third failed: its defaults go on"
+    assert [chosen(cell, choice, number) for number in range(6)] == [points[1][1]] * 2 + [points[2][1]] * 2 + [{}] * 2
+
+
+def test_the_first_search_is_that_of_a_plan_with_one(cell_of: CellOf) -> None:
+    own, one = cell_of(final=OWN), cell_of(final={"draws": 3, "seeds": 2})
+    assert own.cell.id != one.cell.id and "estimand" not in one.cell.fixed["final"]
+    places = range(one.num_search)
+    assert [own.trial("search", n, {}) for n in places] == [one.trial("search", n, {}) for n in places]
+    assert [own.trial("final", n, {}) for n in range(6)] == [one.trial("final", n, {}) for n in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "final", "studies"),
+    [
+        ((20,), {"draws": 1, "seeds": 3}, 3),
+        (("full",), {"draws": 1, "seeds": 3}, 3),
+        ((20,), {"draws": 4, "seeds": 3}, 4),
+    ],
+    ids=["one draw", "whole split", "draws"],
+)
+def test_where_all_share_the_pairs_the_seed_is_the_replicate(
+    cell_of: CellOf, sizes: tuple[int | str, ...], final: dict[str, Any], studies: int
+) -> None:
+    assert cell_of(sizes=sizes, final={**final, "estimand": "procedure"}).studies == studies
+    assert cell_of(sizes=sizes, final=final).studies == 1
+    assert (
+        cell_of(sizes=sizes, final={**final, "estimand": "procedure"}, config={"learning_rate": 1e-3}).studies
+        == studies
+    )
+
+
+@pytest.mark.parametrize(
+    ("search", "words"),
+    [({"configurations": 0}, "there is no search"), ({"sampler": "tpe"}, "search.sampler tpe")],
+    ids=["none", "adaptive"],
+)
+def test_an_own_search_is_refused_where_there_is_none_or_an_adaptive_one(
+    cell_of: CellOf, search: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(PlanError, match=words):
+        cell_of(search=search, final=OWN)
+
+
+def test_a_sweep_gives_each_draw_what_its_own_search_chose_and_reports_say_so(tiny_llama: str, tmp_path: Path) -> None:
+    plan = expand(
+        yaml.safe_dump(
+            {
+                "protocol": PROTOCOL,
+                "name": "own",
+                "backbones": [tiny_llama],
+                "tasks": ["places"],
+                "sizes": [20],
+                "methods": ["prefix", "full_ft"],
+                "baselines": ["default"],
+                "test": 8,
+                "training": {"steps": 100},
+                "search": {"configurations": 3},
+                "final": {"draws": 3, "estimand": "procedure"},
+            }
+        )
+    )
+    kept = Store(f"sqlite:///{tmp_path}/store.sqlite")
+
+    def run(most: int) -> int:
+        """Run by a driver of its own, each trial's score a function of its learning rate and seed."""
+        with Sweep(plan=plan, store=kept) as sweep:
+            for ran in range(most):
+                with sweep.turn():
+                    job = sweep.next_job()
+                    if job is None:
+                        return ran
+                    score = 50 + 10 * math.sin(1e4 * job.trial.learning_rate + job.trial.seed)
+                    bleu = ScoreValue(metric="bleu", subset="all", value=score, signature="bleu")
+                    sweep.keep([(job, Result(trial_id=job.trial.id, status="ok", scores=(bleu,)))])
+        return most
+
+    assert run(7) == 7, "interrupted"
+    assert run(1000) == 4 * 3 + 2 * 9 - 7
+    assert run(1000) == 0
+    report = collect(kept)
+    for cell in plan.cells:
+        best = {s.study: s.best.trial.learning_rate for s in report.searches if s.cell.id == cell.cell.id and s.best}
+        final = {r.number: r.trial for r in report.contents.runs if r.cell.id == cell.cell.id and r.phase == "final"}
+        if cell.search.configurations:
+            assert list(best) == [0, 1, 2] and {n: t.learning_rate for n, t in final.items()} == best
+            assert len(set(best.values())) == 3
+        else:
+            assert {t.learning_rate for t in final.values()} == {cell.base.learning_rate}
+    rows = {line.cell.row: line for line in ledger(report.contents, report.searches)}
+    assert (rows["prefix"].estimand, rows["prefix"].given) == ("procedure", "3 searches, one for each replicate")
+    assert (rows["prefix"].configurations, rows["prefix"].draws, rows["prefix"].search.trials) == (9, 3, 9)
+    assert rows["prefix, default"].estimand == "configuration"
+    assert [num_trials(cell.cell) for cell in plan.cells] == [cell.num_search + cell.num_final for cell in plan.cells]
+    assert {one.curve.studies for one in budgets(report.searches)} == {3}
+    write_report(kept, tmp_path / "site")
+    board = next((tmp_path / "site" / "boards").iterdir()).read_text()
+    assert "procedure: each draw has a search of its own" in board

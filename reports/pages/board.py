@@ -156,11 +156,11 @@ def _scores(board: Board, row: Summary) -> Iterator[Entry]:
 def at_edge(report: Report, board: Board) -> tuple[str, ...]:
     """Return which rows have their best value in the outer tenth of a searched range (protocol, section 2)."""
     cells = {row.cell.id: row.label for row in board.rows}
-    found = {
-        cells[search.cell.id]: [dimension.name for dimension in dimensions(search) if dimension.at_edge]
-        for search in report.searches
-        if search.cell.id in cells
-    }
+    found: dict[str, dict[str, None]] = {}
+    for search in report.searches:
+        if label := cells.get(search.cell.id):
+            names = {dimension.name: None for dimension in dimensions(search) if dimension.at_edge}
+            found[label] = found.get(label, {}) | names
     named = ", ".join(f"{label} ({', '.join(names)})" for label, names in found.items() if names)
     return (
         f"the search found its best value at the edge of the range, so better ones may lie beyond: {named}",

@@ -198,7 +198,7 @@ def spaces_table(found: Sequence[Dimension]) -> Table:
     )
     rows = tuple(
         (
-            Entry(text=one.cell.label),
+            Entry(text=one.label),
             Entry(text=one.name),
             Entry(
                 text=MISSING if one.low is None or one.high is None else f"{one.low:.3g} to {one.high:.3g}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -285,8 +286,10 @@ def unplaced_table(cells: Sequence[Cell], searched: Sequence[Search]) -> Table |
     """Return the cells without a final trial; None if there is none."""
     if not cells:
         return None
-    tried = {search.cell.id: len(search.tried) for search in searched}
-    rows = tuple(entries(c.label, c.method, f"{tried.get(c.id, 0)} configurations tried") for c in cells)
+    tried: Counter[str] = Counter()
+    for search in searched:
+        tried[search.cell.id] += len(search.tried)
+    rows = tuple(entries(c.label, c.method, f"{tried[c.id]} configurations tried") for c in cells)
     header = entries("cell", "method", "search")
     return Table(name="without-final", title="Cells without a final trial", header=header, rows=rows)
 

@@ -43,7 +43,7 @@ def page(report: Report) -> Page | None:
     blocks: list[Block] = [how, Heading(level=2, text="Searches"), search_table(report.searches)]
     for search in report.searches:
         if search.tried:
-            title = f"{search.cell.label}: {len(search.tried)} configurations tried"
+            title = f"{search.label}: {len(search.tried)} configurations tried"
             blocks.append(Folded(title=title, blocks=(tried_table(search),)))
     if found := budgets(report.searches):
         blocks += [Heading(level=2, text="Expected validation score against budget"), Text(text=CURVES)]
@@ -192,7 +192,7 @@ def _search_row(search: Search) -> tuple[Entry, ...]:
             value=best.score,
         )
     return (
-        Entry(text=search.cell.label),
+        Entry(text=search.label),
         count_entry(search.proposed) if search.proposed else Entry(text=MISSING),
         count_entry(len(search.tried)),
         Entry(text=", ".join(search.samplers) or MISSING),
@@ -229,5 +229,6 @@ def tried_table(search: Search) -> Table:
         )
         for tried in search.tried
     )
-    title = f"Configurations tried: {search.cell.label} ({search.cell.id})"
-    return Table(name=f"tried-{search.cell.id}", title=title, header=header, rows=rows)
+    title = f"Configurations tried: {search.label} ({search.cell.id})"
+    study = f"-{search.study}" if search.of > 1 else ""
+    return Table(name=f"tried-{search.cell.id}{study}", title=title, header=header, rows=rows)
