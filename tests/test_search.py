@@ -20,6 +20,7 @@ from featherbench.harness.spec import PlanError
 from featherbench.harness.status import num_trials
 from featherbench.harness.store import Store
 from featherbench.reports.budget import budgets
+from featherbench.reports.claims import answer
 from featherbench.reports.report import collect
 from featherbench.reports.site import write_report
 from featherbench.reports.spending import ledger
@@ -389,6 +390,8 @@ def test_a_sweep_gives_each_draw_what_its_own_search_chose_and_reports_say_so(ti
     assert rows["prefix, default"].estimand == "configuration"
     assert [num_trials(cell.cell) for cell in plan.cells] == [cell.num_search + cell.num_final for cell in plan.cells]
     assert {one.curve.studies for one in budgets(report.searches)} == {3}
+    found = answer(report, "(prefix - full_ft) > (prefix, default - full_ft, default) on places", 1.0)
+    assert (found.difference.unit, len(found.difference.units), found.reason) == ("draw", 3, "")
     write_report(kept, tmp_path / "site")
     board = next((tmp_path / "site" / "boards").iterdir()).read_text()
     assert "procedure: each draw has a search of its own" in board

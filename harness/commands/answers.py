@@ -243,8 +243,6 @@ def _show_registered(report: Report | None, as_json: bool) -> None:
     for one, answers in found:
         say(f"{one.id}  {one.words}")
         say(f"    unit: {one.unit}; test: {one.test}; smallest effect {one.smallest_effect:g}; plan: {one.plan}")
-        if one.unanswerable:
-            say(f"    not answered: {one.unanswerable}")
         for position, text in enumerate(one.statements):
             say(f'    featherbench claim "{text}"' + (f" -> {one.expected}?" if not answers else ""))
             for given in answers[position : position + 1]:
