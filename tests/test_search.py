@@ -391,7 +391,7 @@ def test_a_sweep_gives_each_draw_what_its_own_search_chose_and_reports_say_so(ti
     assert [num_trials(cell.cell) for cell in plan.cells] == [cell.num_search + cell.num_final for cell in plan.cells]
     assert {one.curve.studies for one in budgets(report.searches)} == {3}
     found = answer(report, "(prefix - full_ft) > (prefix, default - full_ft, default) on places", 1.0)
-    assert (found.difference.unit, len(found.difference.units), found.reason) == ("draw", 3, "")
+    assert (found.difference.unit, len(found.difference.units), found.difference.unlike) == ("draw", 3, ())
     write_report(kept, tmp_path / "site")
     board = next((tmp_path / "site" / "boards").iterdir()).read_text()
     assert "procedure: each draw has a search of its own" in board
