@@ -1,8 +1,8 @@
 """Trials an hour of a low-data grid: `featherbench run` beside one process of peft and transformers a trial (peer.py).
 
 The grid: prefix-tuning of feather-3m on `places`, 4 sizes x 5 draws x 2 seeds; a trial has quickstart's steps, batch,
-test items and decoding. Validation is the default of a size, 30 % of it, before and after training. The longer a
-trial trains and decodes, the less a process of its own costs: `--steps 60 --batch 8 --items 32 --beams 5` shows it.
+test items and decoding. Validation is the default of a size, 30 % of it, before and after training; `--validation 1`
+leaves one pair of it, for the work that the peer does. The longer a trial trains and decodes, the less a process of its own costs: `--steps 60 --batch 8 --items 32 --beams 5` shows it.
 Ours is the command itself in a fresh process, from its start to the second in which the store says that the last
 score came. The peer gets the same pairs, steps, rates, prefix and decoding from a file and evaluates nothing. First,
 untimed, it tries batch sizes of `generate`; then it runs a sample of the grid, spread over the sizes, one process at
@@ -13,6 +13,7 @@ RAY_worker_niceness=0.
 
   python benchmarks/grid.py                         on two cores: --workers 2 of one thread each, --micro-batch 4
   python benchmarks/grid.py --steps 60 --batch 8 --items 32 --beams 5
+  python benchmarks/grid.py --validation 1
   python benchmarks/grid.py --trials 40             the peer runs the whole grid, too
   python benchmarks/grid.py --device cuda --at-once 1 4 8
 """
@@ -55,7 +56,7 @@ methods: [{{method: prefix, config: {{learning_rate: 3.0e-3}}}}]
 baselines: []
 final: {{draws: {draws}, seeds: {seeds}}}
 training: {{batch_size: {batch}, steps: {steps}, evaluations: 1}}
-test: {items}
+{validation}test: {items}
 decoding: {{beams: {beams}, max_new_tokens: 48}}
 """
 PEER = Path(__file__).with_name("peer.py")
@@ -73,6 +74,7 @@ def write_plan(
         batch=options.batch,
         beams=options.beams,
         items=options.items,
+        validation="" if options.validation is None else f"validation: {options.validation}\n",
     )
     file.write_text(text, encoding="utf-8")
     return read_plan(str(file))
@@ -283,6 +285,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4, help="Pairs of a step (default: quickstart's 4)")
     parser.add_argument("--items", type=int, default=24, help="Test items (default: quickstart's 24)")
     parser.add_argument("--beams", type=int, default=1, help="Of decoding (default: quickstart's 1)")
+    parser.add_argument("--validation", type=int, help="Pairs of ours (default: 30 %% of a size)")
     parser.add_argument("--trials", type=int, default=8, help="Trials of the peer, at most the grid's 40 (default: 8)")
     parser.add_argument("--repeats", type=int, default=2, help="Repeats of each side, in turn (default: 2)")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="Ours takes a GPU if there is one")
