@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from featherbench.reports.compare import same_comparison
 from featherbench.reports.comparisons import Difference, mean_difference
 from featherbench.reports.preregistered import REGISTERED, Registered
 from featherbench.reports.report import Report
-from featherbench.reports.statements import ClaimError, Statement, parse, resolve
+from featherbench.reports.statements import ClaimError, Look, Statement, earlier_units, parse, resolve
 from featherbench.reports.statistics import (
     ALPHA,
     LOOK_ALPHA,
@@ -28,8 +28,6 @@ from featherbench.reports.statistics import (
 
 SMALLEST_EFFECT = 1.0
 """Points of the primary score, where nobody declared another smallest effect of interest"""
-Look = Mapping[str, Any]
-"""A row of the table `claims`"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,15 +151,18 @@ def _smallest_effect(
 def _rule(report: Report, difference: Difference, earlier: Sequence[Look]) -> Rule:
     """Return Holm's rule for a finished comparison of a headline list; else that of the looks (1.2)."""
     units, unit = len(difference.units), difference.unit
-    before = sorted({look["units"] for look in earlier if look["units"] != units and _answered(look)})
+    before = earlier_units(earlier, units)
     listed = [(one, d) for one in report.headlines for d in one.differences if same_comparison(difference, d)]
-    if listed and not difference.awaited and not before:
+    looked = next((d.looked for _, d in listed if d.looked), "")
+    if before and not looked:
+        looked = f"looked at before with {before[0]} {unit}s"
+    if listed and not difference.awaited and not looked:
         one, d = listed[0]
         words = f"Holm over the {len(one.spec.rows)} comparisons of the plan {one.name}'s headline list"
         return Rule(alpha=ALPHA, words=words, adjusted_p=d.adjusted_p)
     why = "in no headline list"
     if listed:
-        why = f"looked at before with {before[0]} {unit}s" if before else "the headline list's trials are not all there"
+        why = looked or "the headline list's trials are not all there"
     words = f"one of the looks at {', '.join(map(str, LOOKS))} {unit}s, {LOOK_ALPHA} each ({why})"
     following = next((look for look in LOOKS if look > units), None)
     if units in LOOKS:
@@ -173,11 +174,6 @@ def _rule(report: Report, difference: Difference, earlier: Sequence[Look]) -> Ru
             f"{units} {unit}s are beyond the last look at {LOOKS[-1]}: only a headline list, fixed before, can answer"
         )
     return Rule(alpha=LOOK_ALPHA, words=words, waits=waits)
-
-
-def _answered(look: Look) -> bool:
-    """Say whether a look could have answered, so that it took its part of the error."""
-    return look["units"] in LOOKS or look["alpha"] == ALPHA
 
 
 def _settle(difference: Difference, effect: float, rule: Rule) -> str:

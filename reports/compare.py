@@ -76,8 +76,8 @@ def _compared(
     one = replace(mean_difference(pairs, metric=metric, subset=subset), smallest_effect=margin)
     listed = [d for found in report.headlines for d in found.differences if same_comparison(one, d)]
     if listed:
-        one = replace(one, adjusted_p=listed[0].adjusted_p)
-        if one.awaited:  # every test of it waits
+        one = replace(one, adjusted_p=listed[0].adjusted_p, looked=listed[0].looked)
+        if one.awaited or one.looked:  # no test of it may be quoted
             one = replace(one, sign_flip=None, smallest_effect=None)
     _, *rows = pairs[0]
     keys = [board.key for board, *_ in pairs]

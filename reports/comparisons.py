@@ -76,6 +76,8 @@ class Difference:
     """What is missing of the planned trials: until then a comparison of a headline list has no p and no answer"""
     adjusted_p: float | None = None
     """Holm's, within the plan's headline list; only these have a p to be quoted, once nothing is awaited"""
+    looked: str = ""
+    """Of a headline list's: when it was asked before all trials were there, so that only a later look answers it"""
     smallest_effect: float | None = None
     """Declared by the plan or the claim"""
 

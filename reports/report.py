@@ -9,8 +9,9 @@ from featherbench.reports.aggregate import boards
 from featherbench.reports.boards import Board
 from featherbench.reports.comparisons import Headline, headlines
 from featherbench.reports.provenance import Origin, provenance
-from featherbench.reports.read import Contents, read
+from featherbench.reports.read import Contents, claim_looks, read
 from featherbench.reports.search import Search, searches
+from featherbench.reports.statements import withheld
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +30,12 @@ class Report:
 def collect(store: Store) -> Report:
     """Read the store. Raises: ValueError if it holds no finished trial."""
     contents = read(store)
-    found = tuple(boards(contents, store))
+    found, looks = tuple(boards(contents, store)), claim_looks(store)
     return Report(
         store=store,
         contents=contents,
         boards=found,
-        headlines=tuple(headlines(contents, found)),
+        headlines=tuple(withheld(one, looks) for one in headlines(contents, found)),
         searches=tuple(searches(store, contents)),
         origin=provenance(store, contents),
     )

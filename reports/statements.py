@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import permutations
+from typing import Any
 
 from featherbench.harness.spec import nearest
 from featherbench.reports.boards import Board, Key, Summary
-from featherbench.reports.comparisons import SIGNS, SUBSETS, Contrast
+from featherbench.reports.comparisons import SIGNS, SUBSETS, Contrast, Difference, Headline
+from featherbench.reports.statistics import ALPHA, LOOKS
 from featherbench.tasks.table import given_name
 
 GRAMMAR = "ROW (>|<) ROW on TASK[.seen|.unseen|.gap] [at BUDGET%] [with SIZE[,SIZE...]|full] [of BACKBONE]"
@@ -22,6 +24,10 @@ _REST = re.compile(
     r"(?:\s+with\s+(?:sizes?\s+)?(?P<sizes>(?:[0-9]+|full)(?:\s*,\s*(?:[0-9]+|full))*)(?:\s+pairs)?)?"
     r"(?:\s+of\s+(?P<backbone>\S+))?\s*"
 )
+
+
+Look = Mapping[str, Any]
+"""A row of the table `claims`"""
 
 
 class ClaimError(ValueError):
@@ -171,6 +177,38 @@ def _sizes(text: str | None) -> tuple[int | None, ...] | None:
     if len(set(sizes)) < len(sizes):
         raise ClaimError(f"the sizes {text} name one twice: give each once.")
     return tuple(sorted(sizes, key=lambda size: math.inf if size is None else size))
+
+
+# --- earlier looks ----------------------------------------------------------------------------------------------------
+
+
+def earlier_units(looks: Iterable[Look], units: int) -> list[int]:
+    """Return at how many units looks could have answered before, so that they took their part of the error (1.2)."""
+    return sorted({look["units"] for look in looks if look["units"] != units and _could_answer(look)})
+
+
+def _could_answer(look: Look) -> bool:
+    return look["units"] in LOOKS or look["alpha"] == ALPHA
+
+
+def withheld(headline: Headline, looks: Sequence[Look]) -> Headline:
+    """Return the list without Holm's p where a comparison was asked before all of its trials were there."""
+    return replace(headline, differences=tuple(_withheld(one, looks) for one in headline.differences))
+
+
+def _withheld(one: Difference, looks: Sequence[Look]) -> Difference:
+    same = [look for look in looks if frozenset(look["cells"]) == one.cells and _subset(look) == one.subset]
+    before = earlier_units(same, len(one.units))
+    if one.awaited or not before:
+        return one
+    return replace(one, adjusted_p=None, looked=f"looked at before with {before[0]} {one.unit}s")
+
+
+def _subset(look: Look) -> str:
+    try:
+        return parse(look["claim"]).subset
+    except ClaimError:  # words of another version
+        return ""
 
 
 # --- what the store has -----------------------------------------------------------------------------------------------

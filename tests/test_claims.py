@@ -18,6 +18,7 @@ from featherbench.reports.citing import citation, methods_paragraph
 from featherbench.reports.claims import answer, looks_table, registered
 from featherbench.reports.compare import compare
 from featherbench.reports.comparisons import mean_difference
+from featherbench.reports.pages.leaderboard import headline_blocks
 from featherbench.reports.preregistered import REGISTERED
 from featherbench.reports.report import collect
 from featherbench.reports.statements import ClaimError, Statement, parse, resolve
@@ -302,6 +303,15 @@ def test_an_earlier_look_with_fewer_units_makes_a_headline_comparison_another_lo
     report.store.add_claim_look({**first.look, "units": 5, "alpha": 0.0167, "answer": "not resolved"})
     again = answer(report, HEADLINE)
     assert again.rule.alpha == 0.0167 and "looked at before with 5 draws" in again.rule.words
+    later = collect(report.store)  # pages and `compare` quote no p that the claim would not have
+    [headline], cells = later.headlines, again.difference.cells
+    looked, *others = sorted(headline.differences, key=lambda one: one.cells != cells)
+    assert (looked.adjusted_p, looked.looked) == (None, "looked at before with 5 draws")
+    assert all(one.adjusted_p is not None and not one.looked for one in others)
+    [block] = [b for b in headline_blocks(headline, 1) if hasattr(b, "rows")]
+    shown = next(row for row in block.rows if row[0].text == f"{looked.ours} − {looked.theirs}")
+    assert [entry.text for entry in shown[4:6]] == ["–", "–"] and "looked at before with 5 draws" in shown[6].text
+    assert answer(later, HEADLINE).rule.alpha == 0.0167
 
 
 def test_what_more_would_settle_it_is_told(report):

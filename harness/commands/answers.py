@@ -169,6 +169,8 @@ def _comparison_lines(found: Compared) -> Iterator[str]:
     yield from _intervals(one)
     if not found.listed:
         yield "  no p: not in a headline list"
+    elif one.looked:
+        yield f"  no p: a headline comparison {one.looked}, so a further look answers it: featherbench claim"
     elif one.adjusted_p is None:
         yield f"  no p and no test yet, a headline comparison waits: {'; '.join(one.awaited)}"
     else:

@@ -229,6 +229,8 @@ def _difference(one: Difference) -> tuple[Entry, ...]:
 
 def _open(one: Difference) -> str:
     """Return why a comparison has no answer yet."""
+    if one.looked:
+        return f"{one.looked}, so a further look answers it: featherbench claim"
     return f"waits: {'; '.join(one.awaited)}" if one.awaited else "not resolved"
 
 
