@@ -248,7 +248,7 @@ def test_cp_writes_a_packaged_plan_and_overwrites_nothing(elsewhere: Path) -> No
 
 
 def test_cp_of_an_unknown_plan_names_the_packaged_ones() -> None:
-    assert "Packaged plans: e2e-first, low-data" in refused(call("cp", "nothing"), USAGE)
+    assert "Packaged plans: default-or-tuned, e2e-first, low-data" in refused(call("cp", "nothing"), USAGE)
 
 
 def test_cp_into_a_folder_that_is_not_there_is_refused() -> None:
