@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -198,6 +199,20 @@ def test_figures_are_files_for_papers(written):
     for svg in figures:
         assert ElementTree.parse(svg).getroot().tag.endswith("}svg")
         assert svg.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_charts_are_drawn_where_no_process_can_be_started(tmp_path):
+    """Python reads from a pipe, so that a new process does not find the script that it should import."""
+    script = f"""
+from pathlib import Path
+from featherbench.reports.charts import images
+images.MANY, images._cores = 1, lambda: 2
+with images.drawing([(name, {{"mark": "point", "data": {{"values": []}}}}) for name in "abc"], Path({str(tmp_path)!r})):
+    pass
+"""
+    done = subprocess.run([sys.executable], input=script, text=True, capture_output=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.{end}" for name in "abc" for end in images.ENDINGS}
 
 
 def test_every_figure_has_files_and_keeps_the_schema_of_vega_lite(written, store):

@@ -10,7 +10,8 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ MOST_PROCESSES = 8
 def drawing(charts: Sequence[tuple[str, dict[str, Any]]], folder: Path) -> Iterator[None]:
     """Write NAME.svg and NAME.png of every (name, chart); many are drawn while the caller's block runs.
 
-    The bytes do not depend on how many processes draw. Like all that starts processes anew, many charts need a script
-    that calls this to stand under `if __name__ == "__main__":`.
+    The bytes do not depend on how many processes draw. Where none can be started, as from a script that is not under
+    `if __name__ == "__main__":`, this one draws.
     """
     processes = min(_cores(), MOST_PROCESSES)
     if len(charts) < MANY or processes < 2 or multiprocessing.parent_process():
@@ -38,11 +39,20 @@ def drawing(charts: Sequence[tuple[str, dict[str, Any]]], folder: Path) -> Itera
         return
     anew = multiprocessing.get_context("spawn")  # a fork would copy the locks of threads that it does not copy
     with ProcessPoolExecutor(processes, mp_context=anew, initializer=_give_way) as pool:
-        drawn = [pool.submit(write_images, name, spec, folder) for name, spec in charts]
+        drawn = {}
+        with suppress(BrokenProcessPool):
+            for name, spec in charts:
+                drawn[name] = pool.submit(write_images, name, spec, folder)
         try:
             yield
-            for one in drawn:
-                one.result()
+            for name, spec in charts:
+                try:
+                    drawn[name].result()
+                except (
+                    BrokenProcessPool,
+                    KeyError,
+                ):  # no process can be started from here, as when Python reads from a pipe
+                    write_images(name, spec, folder)
         finally:
             pool.shutdown(cancel_futures=True)
 
