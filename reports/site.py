@@ -83,21 +83,23 @@ def _no_collections() -> Iterator[None]:
 def _write_site(report: Report, out: Path) -> list[Path]:
     for folder in FOLDERS:
         (out / folder).mkdir(parents=True, exist_ok=True)
-    listed = [page for make in PAGES if (page := make(report))]
-    pages = [*listed, *board.pages(report)]
-    menu = [Link(path=page.path, title=page.title) for page in listed]
-    tables, charts = _named(pages)
     written: list[Path] = []
-    with images.drawing([(chart.name, chart.spec) for chart in charts], out / "figures"):
+    with images.drawing(out / "figures") as draw:
+        pages: list[Page] = []
+        for page in chain((page for make in PAGES if (page := make(report))), board.pages(report)):
+            draw([(block.name, block.spec) for block in page.all_blocks() if isinstance(block, Figure)])
+            pages.append(page)
+        tables, charts = _named(pages)
+        menu = [Link(path=page.path, title=page.title) for page in pages if page.listed]
         for page in chain(pages, trial.pages(report)):
             _write(out / page.path, html(page, menu))
             written.append(out / page.path)
         for table in tables:
             sheets.write_table(table, out / "tables")
+        written += _write_data(report, pages, out)
     written += [out / "tables" / f"{table.name}.{ending}" for table in tables for ending in sheets.ENDINGS]
     written += [out / "figures" / f"{chart.name}.{ending}" for chart in charts for ending in images.ENDINGS]
     written += write_shared(out, bool(charts))
-    written += _write_data(report, pages, out)
     _remove_old(out, set(written))
     return written
 

@@ -207,8 +207,8 @@ def test_charts_are_drawn_where_no_process_can_be_started(tmp_path):
 from pathlib import Path
 from featherbench.reports.charts import images
 images.MANY, images._cores = 1, lambda: 2
-with images.drawing([(name, {{"mark": "point", "data": {{"values": []}}}}) for name in "abc"], Path({str(tmp_path)!r})):
-    pass
+with images.drawing(Path({str(tmp_path)!r})) as draw:
+    draw([(name, {{"mark": "point", "data": {{"values": []}}}}) for name in "abc"])
 """
     done = subprocess.run([sys.executable], input=script, text=True, capture_output=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -238,11 +238,8 @@ def test_several_processes_draw_the_same_bytes_as_one(written, store, tmp_path, 
 def test_a_chart_that_another_process_cannot_draw_is_an_error_here(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "MANY", 1)
     monkeypatch.setattr(images, "_cores", lambda: 2)
-    with (
-        pytest.raises(ValueError, match="conversion failed"),
-        images.drawing([("bad", {"mark": "none such"})], tmp_path),
-    ):
-        pass
+    with pytest.raises(ValueError, match="conversion failed"), images.drawing(tmp_path) as draw:
+        draw([("bad", {"mark": "none such"})])
 
 
 def test_filters_offer_what_rows_differ_in():

@@ -8,15 +8,17 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import vl_convert
 
+Chart = tuple[str, dict[str, Any]]
+"""Name of its files, Vega-Lite specification"""
 ENDINGS = ("svg", "png")
 MANY = 48
 """Charts from which on starting processes takes less time than it saves"""
@@ -25,42 +27,42 @@ MOST_PROCESSES = 8
 
 
 @contextmanager
-def drawing(charts: Sequence[tuple[str, dict[str, Any]]], folder: Path) -> Iterator[None]:
-    """Write NAME.svg and NAME.png of every (name, chart); many are drawn while the caller's block runs.
+def drawing(folder: Path) -> Iterator[Callable[[Sequence[Chart]], None]]:
+    """Give a function that takes charts (name, specification), whose NAME.svg and NAME.png are there when the block ends.
 
-    The bytes do not depend on how many processes draw. Where none can be started, as from a script that is not under
-    `if __name__ == "__main__":`, this one draws.
+    Many are drawn by other processes while the block goes on. The bytes do not depend on how many processes draw. Where
+    none can be started, as from a script that is not under `if __name__ == "__main__":`, this one draws.
     """
-    processes = min(_cores(), MOST_PROCESSES)
-    if len(charts) < MANY or processes < 2 or multiprocessing.parent_process():
+    charts: list[Chart] = []
+    drawn: dict[str, Future[None]] = {}
+    with ExitStack() as pools:
+        pool: ProcessPoolExecutor | None = None
+
+        def draw(more: Sequence[Chart]) -> None:
+            nonlocal pool
+            charts.extend(more)
+            if pool is None and len(charts) >= MANY and (pool := _pool()) is not None:
+                pools.callback(pool.shutdown, cancel_futures=True)
+            if pool is not None:
+                with suppress(BrokenProcessPool):
+                    for name, spec in charts[len(drawn) :]:
+                        drawn[name] = pool.submit(write_images, name, spec, folder)
+
+        yield draw
         for name, spec in charts:
-            write_images(name, spec, folder)
-        yield
-        return
+            try:
+                drawn[name].result()
+            except (BrokenProcessPool, KeyError):  # few, or no process can be started from here
+                write_images(name, spec, folder)
+
+
+def _pool() -> ProcessPoolExecutor | None:
+    """Return processes that draw; None where there would be one, or this is one of them."""
+    processes = min(_cores() - 1, MOST_PROCESSES)  # the caller has more to do than each of these
+    if processes < 1 or multiprocessing.parent_process():
+        return None
     anew = multiprocessing.get_context("spawn")  # a fork would copy the locks of threads that it does not copy
-    with ProcessPoolExecutor(processes, mp_context=anew, initializer=_give_way) as pool:
-        drawn = {}
-        with suppress(BrokenProcessPool):
-            for name, spec in charts:
-                drawn[name] = pool.submit(write_images, name, spec, folder)
-        try:
-            yield
-            for name, spec in charts:
-                try:
-                    drawn[name].result()
-                except (
-                    BrokenProcessPool,
-                    KeyError,
-                ):  # no process can be started from here, as when Python reads from a pipe
-                    write_images(name, spec, folder)
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _give_way() -> None:
-    """Let the caller go first: it has more to do than each of these, and then leaves its core to them."""
-    if hasattr(os, "nice"):
-        os.nice(10)
+    return ProcessPoolExecutor(processes, mp_context=anew)
 
 
 def _cores() -> int:
@@ -70,7 +72,9 @@ def _cores() -> int:
 
 def write_images(name: str, spec: dict[str, Any], folder: Path) -> None:
     """Write NAME.svg and NAME.png of one chart."""
-    svg = _renumbered(vl_convert.vegalite_to_svg(spec | {"background": "white"}))
+    # without a description of every mark, which is a third of the file: the tables have the numbers
+    config = spec.get("config", {}) | {"aria": False}
+    svg = _renumbered(vl_convert.vegalite_to_svg(spec | {"background": "white", "config": config}))
     (folder / f"{name}.svg").write_text(svg, encoding="utf-8", newline="\n")
     (folder / f"{name}.png").write_bytes(vl_convert.svg_to_png(svg, scale=2))
 
