@@ -159,7 +159,8 @@ def at_edge(report: Report, board: Board) -> tuple[str, ...]:
     found: dict[str, dict[str, None]] = {}
     for search in report.searches:
         if label := cells.get(search.cell.id):
-            names = {dimension.name: None for dimension in dimensions(search) if dimension.at_edge}
+            # the edge of the steps is the plan's cap, of which the cautions of the board speak
+            names = {one.name: None for one in dimensions(search) if one.at_edge and one.name != "steps"}
             found[label] = found.get(label, {}) | names
     named = ", ".join(f"{label} ({', '.join(names)})" for label, names in found.items() if names)
     return (
