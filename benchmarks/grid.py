@@ -1,7 +1,7 @@
 """Trials an hour of a low-data grid: `featherbench run` beside one process of peft and transformers a trial (peer.py).
 
-The grid: prefix-tuning of feather-3m on `places`, 4 sizes x 5 draws x 2 seeds; a trial has quickstart's steps, batch,
-test items and decoding. Validation is the default of a size, 30 % of it, before and after training; `--validation 1`
+The grid: prefix-tuning of feather-3m on `places`, 4 sizes x 5 draws x 2 seeds; a trial has quickstart's steps and
+batch, 24 test items and greedy decoding of 48 tokens. Validation is the default of a size, 30 % of it, before and after training; `--validation 1`
 leaves one pair of it, for the work that the peer does. The longer a trial trains and decodes, the less a process of its
 own costs: `--steps 60 --batch 8 --items 32 --beams 5` shows it.
 Ours is the command itself in a fresh process, from its start to the second in which the store says that the last
@@ -284,8 +284,8 @@ def main() -> None:
     cores = os.cpu_count() or 1
     parser.add_argument("--steps", type=int, default=12, help="Steps of every trial (default: quickstart's 12)")
     parser.add_argument("--batch", type=int, default=4, help="Pairs of a step (default: quickstart's 4)")
-    parser.add_argument("--items", type=int, default=24, help="Test items (default: quickstart's 24)")
-    parser.add_argument("--beams", type=int, default=1, help="Of decoding (default: quickstart's 1)")
+    parser.add_argument("--items", type=int, default=24, help="Test items (default: 24)")
+    parser.add_argument("--beams", type=int, default=1, help="Of decoding (default: 1)")
     parser.add_argument("--validation", type=int, help="Pairs of ours (default: 30 %% of a size)")
     parser.add_argument("--trials", type=int, default=8, help="Trials of the peer, at most the grid's 40 (default: 8)")
     parser.add_argument("--repeats", type=int, default=2, help="Repeats of each side, in turn (default: 2)")
