@@ -1,9 +1,9 @@
 """Trials an hour of a low-data grid: `featherbench run` beside one process of peft and transformers a trial (peer.py).
 
 The grid: prefix-tuning of feather-3m on `places`, 4 sizes x 5 draws x 2 seeds; a trial has quickstart's steps and
-batch, 24 test items and greedy decoding of 48 tokens. Validation is the default of a size, 30 % of it, before and after training; `--validation 1`
-leaves one pair of it, for the work that the peer does. The longer a trial trains and decodes, the less a process of its
-own costs: `--steps 60 --batch 8 --items 32 --beams 5` shows it.
+batch, 24 test items and greedy decoding of 48 tokens. Validation is the default of a size, 30 % of it, before and after
+training; `--validation 1` leaves one pair of it, for the work that the peer does. The longer a trial trains and decodes,
+the less a process of its own costs: `--steps 60 --batch 8 --items 32 --beams 5` shows it.
 Ours is the command itself in a fresh process, from its start to the second in which the store says that the last
 score came. The peer gets the same pairs, steps, rates, prefix and decoding from a file and evaluates nothing. First,
 untimed, it tries batch sizes of `generate`; then it runs a sample of the grid, spread over the sizes, one process at
