@@ -11,6 +11,7 @@ from featherbench.reports.blocks import Figure, Page, Samples, Table, Text
 from featherbench.reports.html import html
 from featherbench.reports.pages import low_data
 from featherbench.reports.report import collect
+from featherbench.reports.tables import configuration_text
 
 ITEMS = invented.some_items(1, 6)
 DRAWS = [f"final{number}" for number in range(invented.DRAWS)]
@@ -111,6 +112,20 @@ def test_over_sizes_each_draw_is_averaged_before_the_interval(page):
     ]
     assert entry.parts["half width"] == pytest.approx(invented.half_width(over), rel=1e-6)
     assert entry.parts["units"] == 4, "four draws, not twelve"
+
+
+def test_a_line_that_joins_configurations_says_so(page, report):
+    found = table(page, "configurations-")
+    for fields in found.rows:
+        used = [
+            {configuration_text(run.trial) for run in one.counted}
+            for board in report.boards
+            for one in board.rows
+            if one.label == fields[0].text
+        ]
+        assert [set(entry.text.split("\n")) for entry in fields[1:]] == used
+        others = len({frozenset(texts) for texts in used})
+        assert fields[0].note == (f"{others} configurations" if others > 1 else "")
 
 
 def test_the_curves_are_the_table(page):
