@@ -190,22 +190,7 @@ def _candidate(row: Summary, metric: str) -> Ranking:
         reason = f"{row.counts.failed + row.counts.unfinished} of {row.counts.places} places without a result"
     elif row.scores[metric, ALL].units < LEAST_UNITS:
         reason = f"too few {row.unit}s"
-    return Ranking(runs=row.counted, unit=row.unit, fixed=treatment(row), reason=reason)
-
-
-def treatment(row: Summary) -> dict[str, str]:
-    """Return what must be equal for rows to be ranked or claimed against each other, by name."""
-    signatures = {score.signature for run in row.counted for score in run.scores}
-    return {
-        "step cap": row.planned("trial", "steps"),
-        "search": row.planned("search"),
-        "estimand": row.planned("final", "estimand"),
-        "training settings": json.dumps(sorted({run.trial.settings.model_dump_json() for run in row.counted})),
-        "decoding": json.dumps(sorted({run.trial.decoding.model_dump_json() for run in row.counted})),
-        "precision": json.dumps(sorted({run.trial.precision for run in row.counted})),
-        "scorer version": json.dumps(sorted(signatures)),
-        "method version": str(len({run.trial.method_version for run in row.counted})),
-    }
+    return Ranking(runs=row.counted, unit=row.unit, fixed=row.treatment, reason=reason)
 
 
 # --- costs ----------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from featherbench.harness.records import Cell
 from featherbench.reports.interval import Estimate
@@ -63,7 +64,7 @@ class Summary:
     unranked: str = ""
     """Why the row has no rank"""
 
-    @property
+    @cached_property
     def counted(self) -> tuple[Run, ...]:
         """Runs that enter the means."""
         return tuple(run for run in self.runs if run.counts)
@@ -72,6 +73,21 @@ class Summary:
     def is_default(self) -> bool:
         """True for the baseline that stands beside a searched row with the method's defaults (harness/baselines.py)."""
         return self.cell.fixed.get("search") == {} and bool(self.runs[0].trial.steps)
+
+    @cached_property
+    def treatment(self) -> dict[str, str]:
+        """What must be equal for rows to be ranked or claimed against each other, by name."""
+        signatures = {score.signature for run in self.counted for score in run.scores}
+        return {
+            "step cap": self.planned("trial", "steps"),
+            "search": self.planned("search"),
+            "estimand": self.planned("final", "estimand"),
+            "training settings": json.dumps(sorted({run.trial.settings.model_dump_json() for run in self.counted})),
+            "decoding": json.dumps(sorted({run.trial.decoding.model_dump_json() for run in self.counted})),
+            "precision": json.dumps(sorted({run.trial.precision for run in self.counted})),
+            "scorer version": json.dumps(sorted(signatures)),
+            "method version": str(len({run.trial.method_version for run in self.counted})),
+        }
 
     def planned(self, *keys: str) -> str:
         """Return what the plan fixed for all trials of the row, as a text that can be compared."""

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from featherbench.harness.spec import nearest
-from featherbench.reports.aggregate import treatment
 from featherbench.reports.boards import Summary
 from featherbench.reports.comparisons import SUBSETS, Contrast, Difference, mean_difference
 from featherbench.reports.interval import Estimate
@@ -91,7 +90,7 @@ def _compared(
         means=tuple(tuple(_mean(row, one.metric, subset) for row in rows) for _, *rows in pairs),
         difference=one,
         listed=bool(listed),
-        alike=tuple(name for name in treatment(rows[0]) if name not in (*one.unlike, "scorer version")),
+        alike=tuple(name for name in rows[0].treatment if name not in (*one.unlike, "scorer version")),
         other=one.unlike,
     )
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from featherbench.harness.records import Cell
 from featherbench.harness.spec import HeadlineSpec, PlanError, read_spec
-from featherbench.reports.aggregate import treatment
 from featherbench.reports.boards import Board, Summary
 from featherbench.reports.items import ALL
 from featherbench.reports.measured import GAP, MIXED, SEEN, UNSEEN, Measured, measured, mixed, unit_value
@@ -257,7 +256,7 @@ def _given(row: Summary) -> dict[tuple[str, object], object]:
     if row.deterministic:
         skipped |= {"step cap", "search", "estimand", "training settings"}
     found: dict[tuple[str, object], object] = {
-        (name, None): value for name, value in treatment(row).items() if name not in skipped
+        (name, None): value for name, value in row.treatment.items() if name not in skipped
     }
     pairs: dict[object, set[str]] = {}
     for run in () if row.deterministic else row.counted:

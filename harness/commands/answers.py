@@ -22,12 +22,13 @@ from featherbench.harness.commands.terminal import (
 )
 
 if TYPE_CHECKING:
-    from featherbench.reports.claims import Answered, Look
+    from featherbench.reports.claims import Answered
     from featherbench.reports.compare import Compared
     from featherbench.reports.comparisons import Difference
     from featherbench.reports.interval import Estimate
     from featherbench.reports.preregistered import Registered
     from featherbench.reports.report import Report
+    from featherbench.reports.statements import Look
     from featherbench.reports.statistics import Interval
 
 

@@ -157,8 +157,12 @@ def at_edge(report: Report, board: Board) -> tuple[str, ...]:
     """Return which rows have their best value in the outer tenth of a searched range (protocol, section 2)."""
     cells = {row.cell.id: row.label for row in board.rows}
     found: dict[str, dict[str, None]] = {}
+    key = board.key
     for search in report.searches:
-        if label := cells.get(search.cell.id):
+        cell = search.cell  # its id is a hash: first what is quick to compare
+        if (cell.backbone, cell.task, cell.size) != (key.backbone, key.task, key.size):
+            continue
+        if label := cells.get(cell.id):
             # the edge of the steps is the plan's cap, of which the cautions of the board speak
             names = {one.name: None for one in dimensions(search) if one.at_edge and one.name != "steps"}
             found[label] = found.get(label, {}) | names
