@@ -2,6 +2,7 @@
 "use strict";
 
 const WIDE = 12;
+const TOLERANCE = 1.1; // a size that misses a budget by a tenth still meets it (protocol, section 2)
 const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
 function keyOf(cell) {
@@ -83,7 +84,7 @@ function makeFilterable(filters) {
     let shown = 0;
     rows.forEach((row, i) => {
       const fits = chosen.every((value, j) => value === "" || value === facets[i][j])
-        && (most === null || Number(row.cells[bound.dataset.column].dataset.value ?? NaN) <= most)
+        && (most === null || Number(row.cells[bound.dataset.column].dataset.value ?? NaN) <= TOLERANCE * most)
         && words.every((word) => texts[i].includes(word));
       row.hidden = !fits;
       shown += fits;

@@ -160,6 +160,8 @@ def test_rows_are_bounded_by_what_they_store(visit):
     bound = page.get_by_label("stored, % of total, at most")
     bound.fill("0.2")
     assert sorted(column(page, 1)) == ["infix", "prefix", "untuned"]
+    bound.fill("0.092")
+    assert sorted(column(page, 1)) == ["infix", "prefix", "untuned"], "0.1 and 0.101 %: within a tenth"
     bound.fill("0.05")
     assert column(page, 1) == ["untuned"] and page.get_by_text("1 of 6 rows").is_visible()
     bound.fill("")

@@ -1,5 +1,6 @@
 """The reports: what enters a number, what stays visible, what is escaped, and that nothing is loaded."""
 
+import csv
 import json
 import math
 import re
@@ -477,6 +478,10 @@ def test_provenance_says_what_was_used(written):
     assert origin["plans"][0]["text"] == "name: invented # <b>bold</b>"
     assert "name: invented # &lt;b&gt;bold" in (written / "provenance.html").read_text()
     assert any(row["signature"] == "bleu|version:1|items:12" for row in origin["scorers"])
+    values = {row["key"]: row["value"] for row in csv.DictReader((written / "tables" / "machines.csv").open())}
+    assert values["gpu"] in ("none", "not recorded"), "nothing is not all"
+    sizes = {row["name"]: row["size"] for row in csv.DictReader((written / "tables" / "index-lists.csv").open())}
+    assert sizes["validation"] == "all" and sizes["test12"] == "12"
 
 
 # --- untrusted text -------------------------------------------------------------------------------------------------

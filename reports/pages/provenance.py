@@ -76,7 +76,7 @@ def _grouped(name: str, title: str, rows: Sequence[tuple[str, dict[str, object]]
 
 def _value_entry(value: object, key: str) -> Entry:
     if value is None:
-        return Entry(text="all")
+        return Entry(text="all" if key == "size" else "none")
     if isinstance(value, bool):
         return Entry(text="yes" if value else "no")
     if isinstance(value, int | float):
