@@ -57,7 +57,7 @@ HOW_TO_READ = (
     "only once all of their trials have a result: until then they wait, with their difference and its interval.",
     "Trained parameters are what the optimiser moves, stored ones what is kept after tuning, total ones those of the "
     "tuned model. Costs are means over the same trials as the scores; spend is the sum over all trials of the row, "
-    "its search included, of their whole time on a worker, with validation and scoring (the fairness page counts training and "
+    "its search included, of their whole time on a worker, with validation (the fairness page counts training and "
     "decoding alone). Times depend on the machine and on what else ran on it. 1 MB is 10⁶ bytes.",
     "“–” is a missing value; the reason stands beside it.",
 )
