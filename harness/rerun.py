@@ -131,7 +131,7 @@ def rerun(
     if row["status"] not in ("ok", "diverged"):
         raise RerunError(f"trial {row['id']} is {row['status'] or 'unfinished'}: it has no result to reproduce.")
     check(trial, row["provenance"] or {})
-    recorded_threads = re.fullmatch(r"CPU, (\d+) threads", cost.get("device", ""))
+    recorded_threads = re.fullmatch(r"CPU, (\d+) threads?", cost.get("device", ""))
     if threads or recorded_threads:
         torch.set_num_threads(threads or int(recorded_threads[1]))  # type: ignore[index]
     kept.log_look(row["id"], "rerun")  # before hours of training, in case that the store cannot be written

@@ -479,7 +479,8 @@ def _engine_of(trial: Trial, engine: Engine) -> dict[str, Any]:
 def _device_name(device: str) -> str:
     if device == "cuda":
         return torch.cuda.get_device_name()
-    return f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' * (threads != 1)}"
 
 
 @cache

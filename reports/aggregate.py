@@ -64,7 +64,7 @@ def _board(key: Key, cells: Sequence[Sequence[Run]], store: Store | None) -> Boa
         metrics=metrics,
         subsets=subsets,
         rows=tuple(_ranked(rows, metrics[0], items) if metrics else rows),
-        warnings=tuple(cautions(rows, metrics[0] if metrics else None)),
+        cautions=tuple(cautions(rows, metrics[0] if metrics else None)),
         items=items,
     )
 
@@ -260,10 +260,7 @@ def _notes(row: Summary) -> list[str]:
         notes.append("differs between trials though nothing is tuned")
     if units < counts.counted and not row.deterministic:
         notes.append(f"{counts.counted} trials on {units} {row.unit}s: averaged within each {row.unit} first")
-    if (
-        row.cell.fixed.get("final", {}).get("estimand") == "procedure"
-        and row.planned("search", "configurations") != "null"
-    ):
+    if row.searched and row.planned("final", "estimand") == '"procedure"':
         notes.append(f"procedure: each {row.unit} has a search of its own")
     if counts.failed:
         notes.append(f"{counts.failed} failed: the mean is over the others")

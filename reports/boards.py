@@ -70,6 +70,11 @@ class Summary:
         return tuple(run for run in self.runs if run.counts)
 
     @property
+    def searched(self) -> bool:
+        """True if the plan has a search for the row."""
+        return self.planned("search", "configurations") != "null"
+
+    @property
     def is_default(self) -> bool:
         """True for the baseline that stands beside a searched row with the method's defaults (harness/baselines.py)."""
         return self.cell.fixed.get("search") == {} and bool(self.runs[0].trial.steps)
@@ -95,6 +100,15 @@ class Summary:
         for key in keys:
             value = value.get(key) if isinstance(value, Mapping) else None
         return json.dumps(value, sort_keys=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caution:
+    """What a reader must know before comparing rows of a board."""
+
+    text: str
+    unequal: bool
+    """True where rows were treated differently; False for what limits all rows, or what the results themselves show"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +138,8 @@ class Board:
     subsets: tuple[str, ...]
     """"all" first"""
     rows: tuple[Summary, ...]
-    warnings: tuple[str, ...]
-    """Why rows of this board are not fully comparable"""
+    """In the order of the plans"""
+    cautions: tuple[Caution, ...]
     items: Items | None = None
     """The item statistics of its runs"""
 

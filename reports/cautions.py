@@ -1,12 +1,13 @@
-"""Rows of a board -> what a reader must know before comparing them: unlike treatment, and rows far from their best."""
+"""Rows of a board -> what a reader must know before comparing them: unlike treatment, and what all results share."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from featherbench.harness.catalogue import BACKBONES
-from featherbench.reports.boards import ALL, COPY, Summary
+from featherbench.reports.boards import ALL, COPY, Caution, Summary
 from featherbench.reports.items import higher_is_better
 from featherbench.reports.measured import mixed
 
@@ -16,21 +17,18 @@ MOST_AT_END = 0.5
 """Share of a row's trials with their best weights at the last step beyond which the board says so"""
 
 
-def cautions(rows: Sequence[Summary], metric: str | None) -> Iterator[str]:
+def cautions(rows: Sequence[Summary], metric: str | None) -> Iterator[Caution]:
     """Yield the cautions of a board; `metric` is its primary score."""
-    yield from _unlike(rows)
-    if metric is not None:
-        yield from _weak(rows, metric)
+    shared = chain(_shared(rows), _weak(rows, metric) if metric is not None else ())
+    yield from (Caution(text=text, unequal=True) for text in _unlike(rows))
+    yield from (Caution(text=text, unequal=False) for text in shared)
 
 
 def _unlike(rows: Sequence[Summary]) -> list[str]:
     """Return what makes the rows of a board not fully comparable."""
-    tuned = [row for row in rows if row.counted and row.runs[0].trial.steps]
+    tuned = _tuned(rows)
     trials = [run.trial for row in rows for run in row.counted]
     found = []
-    backbone = rows[0].cell.backbone
-    if tuned and backbone in BACKBONES and (caveat := BACKBONES[backbone].caveat):
-        found.append(f"{backbone} has {caveat}; comparisons with full fine-tuning hold for these weights")
     for metric, subset in dict.fromkeys(key for row in rows for key in row.scores):
         if mixed(run.score(metric, subset) for row in rows for run in row.counted):
             found.append(f"{metric} ({subset}) comes from different scorers, see the signatures below")
@@ -38,11 +36,6 @@ def _unlike(rows: Sequence[Summary]) -> list[str]:
         found.append("rows have unequal numbers of trials")
     if len({tuple(sorted(run.trial.seed for run in row.counted)) for row in tuned}) > 1:
         found.append("rows have different seeds, so their trials are not paired")
-    draws = {run.trial.train.draw for row in tuned for run in row.counted}
-    if len(draws) == 1 and None not in draws and any(row.counts.counted > 1 for row in tuned):
-        found.append(
-            f"all trials use one draw of the training pairs ({min(map(str, draws))}): intervals hold for it only"
-        )
     if len({run.trial.settings for row in tuned for run in row.counted}) > 1:
         found.append("rows were trained with different settings (batch size, evaluations, clipping, …)")
     if len({row.planned("trial", "steps") for row in tuned}) > 1:
@@ -54,11 +47,6 @@ def _unlike(rows: Sequence[Summary]) -> list[str]:
     versions = {(trial.method, trial.method_version) for trial in trials}
     for method in sorted(m for m, n in Counter(name for name, _ in versions).items() if n > 1):
         found.append(f"{method} stands here in several versions of its code")
-    for split in ("validation", "test"):
-        counts = {run.provenance.get("also_trained_on", {}).get(split, 0) for row in tuned for run in row.counted}
-        if most := max(counts, default=0):
-            which = "the pairs that were trained on" if len(counts) == 1 else "the pairs that some trial was trained on"
-            found.append(f"{split} inputs that also stand in {which}: {most}")
     for name, values in (
         ("decoding", {trial.decoding for trial in trials}),
         ("precision", {trial.precision for trial in trials}),
@@ -66,6 +54,25 @@ def _unlike(rows: Sequence[Summary]) -> list[str]:
         if len(values) > 1:
             found.append(f"rows differ in {name}")
     return found
+
+
+def _shared(rows: Sequence[Summary]) -> Iterator[str]:
+    """Yield what limits every row alike."""
+    tuned, backbone = _tuned(rows), rows[0].cell.backbone
+    if tuned and backbone in BACKBONES and (caveat := BACKBONES[backbone].caveat):
+        yield f"{backbone} has {caveat}; comparisons with full fine-tuning hold for these weights"
+    draws = {run.trial.train.draw for row in tuned for run in row.counted}
+    if len(draws) == 1 and None not in draws and any(row.counts.counted > 1 for row in tuned):
+        yield f"all trials use one draw of the training pairs ({min(map(str, draws))}): intervals hold for it only"
+    for split in ("validation", "test"):
+        counts = {run.provenance.get("also_trained_on", {}).get(split, 0) for row in tuned for run in row.counted}
+        if most := max(counts, default=0):
+            which = "the pairs that were trained on" if len(counts) == 1 else "the pairs that some trial was trained on"
+            yield f"{split} inputs that also stand in {which}: {most}"
+
+
+def _tuned(rows: Sequence[Summary]) -> list[Summary]:
+    return [row for row in rows if row.counted and row.runs[0].trial.steps]
 
 
 def _weak(rows: Sequence[Summary], metric: str) -> Iterator[str]:

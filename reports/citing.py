@@ -9,6 +9,7 @@ from featherbench.harness.records import Trial
 from featherbench.reports.read import Run, claim_looks
 from featherbench.reports.report import Report
 from featherbench.reports.statistics import LOOK_ALPHA, LOOKS
+from featherbench.reports.text import counted
 
 REPOSITORY_TITLE = "featherbench: a benchmark harness for lightweight tuning methods"
 
@@ -51,7 +52,7 @@ def methods_paragraph(report: Report) -> str:
 def _trials(runs: Sequence[Run]) -> str:
     failed, diverged = (sum(run.status == status for run in runs) for status in ("failed", "diverged"))
     return (
-        f"The store holds {_count(len(runs), 'finished trial')}, of which {failed} failed and {diverged} diverged; a"
+        f"The store holds {counted(len(runs), 'finished trial')}, of which {failed} failed and {diverged} diverged; a"
         " diverged trial counts with its best checkpoint."
     )
 
@@ -63,11 +64,11 @@ def _search(report: Report) -> str:
         return "No configuration was searched for: every method had the one that its plan gives."
     samplers = sorted({name for found in report.searches for name in found.samplers})
     configurations = (
-        _count(tried[0], "configuration") if len(tried) == 1 else f"{tried[0]} to {tried[-1]} configurations"
+        counted(tried[0], "configuration") if len(tried) == 1 else f"{tried[0]} to {tried[-1]} configurations"
     )
     own = " and each of its draws or seeds" if any(found.of > 1 for found in report.searches) else ""
     return (
-        f"For each of {_count(len({f.cell.id for f in report.searches if f.tried}), 'searched cell')}{own} {configurations}"
+        f"For each of {counted(len({f.cell.id for f in report.searches if f.tried}), 'searched cell')}{own} {configurations}"
         f" ({_list(samplers)}) were trained and the best by validation score was kept; checkpoints were chosen by"
         " validation loss."
     )
@@ -80,14 +81,14 @@ def _final(places: Sequence[Run]) -> str:
     whole, drawn = ([run for run in final if (run.trial.train.draw is not None) == low] for low in (False, True))
     parts = []
     if whole:
-        parts.append(f"with {_count(len({run.trial.seed for run in whole}), 'fresh seed')} on all training pairs")
+        parts.append(f"with {counted(len({run.trial.seed for run in whole}), 'fresh seed')} on all training pairs")
     if drawn:
-        draws = _count(len({run.trial.train.draw for run in drawn}), "draw")
+        draws = counted(len({run.trial.train.draw for run in drawn}), "draw")
         sizes = _list(map(str, sorted({run.cell.size for run in drawn if run.cell.size is not None})))
         of_draw: dict[tuple[str, str | None], set[int]] = {}
         for run in drawn:
             of_draw.setdefault((run.cell.id, run.trial.train.draw), set()).add(run.trial.seed)
-        each = _count(max(map(len, of_draw.values())), "fresh seed")
+        each = counted(max(map(len, of_draw.values())), "fresh seed")
         parts.append(f"on {draws} of {sizes} training {drawn[0].cell.size_unit}s, nested over sizes, each with {each}")
     return f"The chosen configurations were trained again {_list(parts)}, paired between methods."
 
@@ -109,14 +110,14 @@ def _tests(report: Report) -> str:
     looks = len(claim_looks(report.store))
     points = ", ".join(map(str, LOOKS))
     rule = (
-        f" {_count(looks, 'look')} at claims {'is' if looks == 1 else 'are'} on record; outside a headline list claims were"
+        f" {counted(looks, 'look')} at claims {'is' if looks == 1 else 'are'} on record; outside a headline list claims were"
         f" answered at {points} seeds or draws only, at {LOOK_ALPHA} each."
         if looks
         else ""
     )
     if not report.headlines:
         return f"No headline list was fixed, so no p value is given.{rule}"
-    lists = _list(f"{_count(len(one.spec.rows), 'comparison')} with {one.spec.reference}" for one in report.headlines)
+    lists = _list(f"{counted(len(one.spec.rows), 'comparison')} with {one.spec.reference}" for one in report.headlines)
     return (
         "p values are of paired t tests, adjusted by Holm within the headline list fixed before the final phase:"
         f" {lists}.{rule}"
@@ -129,10 +130,6 @@ def _named(trials: Iterable[Trial], name: str) -> list[str]:
 
 def _tasks(trials: Iterable[Trial]) -> list[str]:
     return sorted({f"{trial.task} (version {trial.task_version})" for trial in trials})
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _list(words: Iterable[str]) -> str:

@@ -31,7 +31,7 @@ def _board(board: Board) -> dict[str, Any]:
         "page": board_path(board),
         "primary": board.primary,
         "metrics": list(board.metrics),
-        "cautions": list(board.warnings),
+        "cautions": [caution.text for caution in board.cautions],
         "rows": [_row(row) for row in board.rows],
     }
 

@@ -33,6 +33,7 @@ from featherbench.reports.pages import (
     low_data,
     provenance,
     search,
+    terms,
     trial,
 )
 from featherbench.reports.report import Report, collect
@@ -48,6 +49,7 @@ PAGES: tuple[Callable[[Report], Page | None], ...] = (
     search.page,
     fairness.page,
     provenance.page,
+    terms.page,
 )
 """Pages of the menu, in its order; one that has nothing to show returns None"""
 FOLDERS = ("boards", "trials", "tables", "figures")

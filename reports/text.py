@@ -76,7 +76,9 @@ def score_text(value: float) -> str:
 
 
 def _minus(number: str) -> str:
-    return number.replace("-", "−")
+    """Return a number with a minus sign; of a zero after rounding there is none."""
+    shown = number.replace("-", "−")
+    return shown[1:] if shown.startswith("−") and not re.search("[1-9]", shown.split(" ")[0]) else shown
 
 
 def _decimals(value: float, digits: int) -> int:
@@ -96,6 +98,11 @@ def number_text(value: float, digits: int = 3) -> str:
 def percent_text(value: float) -> str:
     """Return e.g. "12.3 %"."""
     return f"{number_text(value)} %"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return e.g. "1 trial" or "1,234 trials"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def bytes_text(value: float) -> str:

@@ -137,13 +137,26 @@ def test_where_lower_is_better_the_front_turns_round(report, monkeypatch):
 def test_rows_stand_at_the_budget_that_they_meet(page):
     found = table(page, "budgets-")
     assert [entry.text for entry in found.header[2:]] == ["0.01 %", "0.1 %", "0.3 %", "1 %", "3 %"]
-    assert [fields[0].text for fields in found.rows] == ["prefix", "infix", "embedding_only"]
+    assert [fields[0].text for fields in found.rows] == ["infix", "prefix", "embedding_only"]
     how = {fields[0].text: [entry.parts.get("how") for entry in fields[2:]] for fields in found.rows}
-    assert how["prefix"] == [None, "solved for it", None, None, None]
+    assert how["prefix"] == [None, "sized for it", None, None, None]
     assert how["infix"] == [None, "matched", None, None, None]
     assert how["embedding_only"] == ["matched", None, None, None, None]
     assert row(found, "infix")[3].value == pytest.approx(score("infix"), rel=1e-9)
     assert row(found, "infix")[1].value == pytest.approx(0.105)
+
+
+def test_a_budget_of_the_plan_has_a_column_of_its_own_and_the_smallest_one_where_it_is_met(tmp_path, monkeypatch):
+    monkeypatch.setitem(invented.BUDGETS, "prefix", 0.0025)
+    store = invented.full_store(
+        tmp_path, ITEMS, lambda m, _: invented.cost_of(m, stored_parameters=2_550), ["prefix", "full_ft"]
+    )
+    found = table(efficiency.page(collect(store)), "budgets-")
+    assert [entry.text for entry in found.header[2:]] == ["0.1 %", "0.25 %", "0.3 %", "1 %", "3 %"]
+    how = {fields[0].text: [entry.parts.get("how") for entry in fields[2:]] for fields in found.rows}
+    assert how == dict.fromkeys(how, [None, "matched", None, None, None]) | {
+        "prefix": [None, "sized for it", None, None, None]
+    }
 
 
 @pytest.mark.parametrize(("stored", "matched"), [(9_000, True), (11_000, True), (8_999, False), (11_001, False)])

@@ -205,7 +205,7 @@ def test_baselines_are_found_by_what_they_are(store):
     assert table(store, "baselines")[0]["default configuration"].text == "direct, defaults"
 
 
-def test_warnings_of_all_boards_stand_in_one_table(store):
+def test_unequal_treatment_of_all_boards_stands_in_one_table(store):
     final_phase(store, cell_of("prefix"), [50.0, 51.0])
     final_phase(store, cell_of("infix", steps=80), [50.0, 51.0])
     final_phase(store, cell_of("full_ft", task="e2e"), [50.0, 51.0, 52.0])
@@ -216,12 +216,15 @@ def test_warnings_of_all_boards_stand_in_one_table(store):
     assert ("places.test", "rows have different step caps") in found
     assert ("e2e.test", "rows have unequal numbers of trials") in found
     assert found == {
-        (f"{board.key.task}.test", warning) for board in collect(store).boards for warning in board.warnings
+        (f"{board.key.task}.test", caution.text)
+        for board in collect(store).boards
+        for caution in board.cautions
+        if caution.unequal
     }
     assert "2 of 2 boards have rows that are not fully comparable." in texts(page(collect(store)))
 
 
-def test_rows_that_were_treated_alike_have_no_table_of_warnings(store):
+def test_rows_that_were_treated_alike_have_no_table_of_unequal_treatment(store):
     for row in ("prefix", "infix"):
         final_phase(store, cell_of(row), [50.0, 51.0])
     assert "unequal-treatment" not in tables(page(collect(store)))

@@ -195,6 +195,10 @@ def board_of(store):
     return board
 
 
+def texts(board):
+    return [caution.text for caution in board.cautions]
+
+
 def row_of(store, label):
     [row] = [row for row in board_of(store).rows if row.label == label]
     return row
@@ -236,15 +240,15 @@ ALIKE = {"trial": {"steps": 40}, "search": {"configurations": 0}}
     ids=["alike", "steps", "search", "words", "versions"],
 )
 def test_rows_that_were_not_treated_alike_are_told(tmp_path, changes, warning):
-    told = board_with(tmp_path, "prefix", **changes).warnings
+    told = texts(board_with(tmp_path, "prefix", **changes))
     assert [text for text in told if warning is not None and text.startswith(warning)] == list(told)
     assert bool(told) == (warning is not None)
 
 
 def test_inputs_that_a_row_was_trained_on_are_a_caution(store):
-    assert not [text for text in board_of(store).warnings if "also stand" in text]
+    assert not [text for text in texts(board_of(store)) if "also stand" in text]
     run(store, "adapter", 5, 55.0, 41.0, provenance={"also_trained_on": {"validation": 0, "test": 3}})
-    [told] = [text for text in board_of(store).warnings if "also stand" in text]
+    [told] = [text for text in texts(board_of(store)) if "also stand" in text]
     assert told == "test inputs that also stand in the pairs that some trial was trained on: 3"
 
 
@@ -263,7 +267,7 @@ def test_rows_whose_outputs_are_cut_or_that_a_copy_reaches_are_a_caution(tmp_pat
                 trial,
                 Result(trial_id=trial.id, status="ok", scores=scores_of(score, score), predictions=outputs),
             )
-    told = board_of(kept).warnings
+    told = texts(board_of(kept))
     assert "scored no better than a copy of the source, by their means: low" in told
     assert "more than 10 % of the outputs were cut at the most new tokens: high" in told
 
@@ -279,14 +283,14 @@ def test_rows_that_were_still_learning_are_a_caution(tmp_path):
             fill(
                 kept, cell, "final", seed, trial, Result(trial_id=trial.id, status="ok", scores=scores, best_step=last)
             )
-    [told] = [text for text in board_of(kept).warnings if "last step" in text]
+    [told] = [text for text in texts(board_of(kept)) if "last step" in text]
     assert told.endswith("so more steps may help: short")
 
 
 def test_every_pair_is_the_paired_difference_both_ways(store):
     board = board_of(store)
     table = pairs_table(board)
-    labels = [row.label for row in board.rows]
+    labels = [row.label for row in board.by_score()]
     assert [field.text for field in table.header[1:]] == labels == [row[0].text for row in table.rows]
     at = {(row[0].text, column): field for row in table.rows for column, field in zip(labels, row[1:], strict=True)}
     rows = {row.label: row for row in board.rows}
@@ -374,7 +378,7 @@ def test_scores_of_different_scorers_are_not_averaged(store):
     value = row_of(store, "adapter").scores["bleu", "all"]
     assert value.mean is None and "different scorers" in value.note
     assert row_of(store, "adapter").gaps["bleu"].mean is None
-    assert any("bleu (all) comes from different scorers" in warning for warning in board_of(store).warnings)
+    assert any("bleu (all) comes from different scorers" in warning for warning in texts(board_of(store)))
 
 
 def test_a_score_without_value_says_why(store):
@@ -607,4 +611,4 @@ def test_rows_on_quantised_weights_carry_the_label(tmp_path):
     two = trial_of(cell, 1)
     fill(kept, cell, "final", 1, two, Result(trial_id=two.id, status="ok"))
     [board] = boards(read(kept))
-    assert [text for text in board.warnings if "Q4_1 weights" in text and "full fine-tuning" in text]
+    assert [text for text in texts(board) if "Q4_1 weights" in text and "full fine-tuning" in text]

@@ -273,9 +273,9 @@ def test_versions_machine_threads_and_pack_are_compared() -> None:
         "pack": 1.0,
         "cpus": 2,
     }
-    then = {**here, "device": "CPU, 1 threads", "packages": {"torch": "1", "numpy": "2"}, "pack": 3.5, "notes": ["x"]}
+    then = {**here, "device": "CPU, 1 thread", "packages": {"torch": "1", "numpy": "2"}, "pack": 3.5, "notes": ["x"]}
     assert circumstances(then, here) == {
-        "device": ("CPU, 1 threads", "CPU, 2 threads"),
+        "device": ("CPU, 1 thread", "CPU, 2 threads"),
         "pack": (3.5, 1.0),
         "torch": ("1", "2"),
     }

@@ -85,7 +85,7 @@ COST = Cost(
     decode_flops=3.5,
     train_peak_bytes=2**40,
     decode_peak_bytes=1,
-    device="CPU, 1 threads",
+    device="CPU, 1 thread",
 )
 
 

@@ -26,7 +26,7 @@ from featherbench.reports.comparisons import difference
 from featherbench.reports.estimates import difference_entry
 from featherbench.reports.licence import attribution, why_not_shown
 from featherbench.reports.losses import row_losses
-from featherbench.reports.pages.leaderboard import COUNTS, count_fields
+from featherbench.reports.pages.leaderboard import COUNTS, RANK, count_fields
 from featherbench.reports.read import Run
 from featherbench.reports.report import Report
 from featherbench.reports.samples import samples
@@ -41,13 +41,14 @@ from featherbench.reports.tables import (
     cost_entry,
     count_entry,
     estimate_entry,
+    rank_entry,
     trial_entry,
 )
 from featherbench.reports.text import MISSING, score_text
 
 HOW_TO_READ = (
     "All rows of this page were scored on the same inputs after training on the same amount of data: they can be compared. "
-    "The leaderboard says under “How to read this page” what intervals, ranks and dots are.",
+    "Tables have the best row first. The leaderboard says under “How to read this page” what intervals, ranks and dots are.",
     "“Every pair” has the paired difference of any two rows. Its intervals hold one at a time: among many pairs some miss "
     "the truth, so for “which rows are apart” read the ranks, which hold together. A p stands nowhere here: only the "
     "comparisons that a plan named beforehand have one.",
@@ -80,7 +81,7 @@ def primary_text(board: Board) -> str:
 def _blocks(report: Report, board: Board) -> Iterator[Block]:
     name = board_name(board)
     yield Folded(title="How to read this page", blocks=tuple(Text(text=text) for text in HOW_TO_READ))
-    if told := (*board.warnings, *at_edge(report, board)):
+    if told := [caution.text for caution in board.cautions] + at_edge(report, board):
         yield Bullets(items=tuple(f"Caution: {caution}." for caution in told), caution=True)
     yield Heading(level=2, text="Scores")
     yield scores_table(board)
@@ -128,8 +129,8 @@ def _samples(report: Report, board: Board) -> Iterator[Block]:
 
 
 def scores_table(board: Board) -> Table:
-    """Return the scores over all items: mean, interval, every trial as a dot, and what became of the trials."""
-    header = [Entry(text="row")]
+    """Return the scores over all items, the best row first: rank, mean, interval, every trial as a dot, and their fate."""
+    header = [Entry(text="row"), Entry(text="rank", note=RANK)]
     for metric in board.metrics:
         ends = scale(board.rows, metric, ALL)
         primary = "primary; " if metric == board.primary and len(board.metrics) > 1 else ""
@@ -137,7 +138,7 @@ def scores_table(board: Board) -> Table:
         if ends:
             header.append(Entry(text="every trial", note=f"from {score_text(ends[0])} to {score_text(ends[1])}"))
     header += entries(*COUNTS)
-    rows = tuple(tuple(_scores(board, row)) for row in board.rows)
+    rows = tuple(tuple(_scores(board, row)) for row in board.by_score())
     return Table(
         name=f"scores-{board_name(board)}", title=f"Scores: {board_title(board)}", header=tuple(header), rows=rows
     )
@@ -145,6 +146,7 @@ def scores_table(board: Board) -> Table:
 
 def _scores(board: Board, row: Summary) -> Iterator[Entry]:
     yield Entry(text=row.label, note="; ".join(row.notes))
+    yield rank_entry(row)
     for metric in board.metrics:
         yield estimate_entry(row.scores[metric, ALL])
         if scale(board.rows, metric, ALL):
@@ -153,7 +155,7 @@ def _scores(board: Board, row: Summary) -> Iterator[Entry]:
     yield from count_fields(row)
 
 
-def at_edge(report: Report, board: Board) -> tuple[str, ...]:
+def at_edge(report: Report, board: Board) -> list[str]:
     """Return which rows have their best value in the outer tenth of a searched range (protocol, section 2)."""
     cells = {row.cell.id: row.label for row in board.rows}
     found: dict[str, dict[str, None]] = {}
@@ -167,15 +169,14 @@ def at_edge(report: Report, board: Board) -> tuple[str, ...]:
             names = {one.name: None for one in dimensions(search) if one.at_edge and one.name != "steps"}
             found[label] = found.get(label, {}) | names
     named = ", ".join(f"{label} ({', '.join(names)})" for label, names in found.items() if names)
-    return (
-        f"the search found its best value at the edge of the range, so better ones may lie beyond: {named}",
-    ) * bool(named)
+    told = f"the search found its best value at the edge of the range, so better ones may lie beyond: {named}"
+    return [told] if named else []
 
 
 def pairs_table(board: Board) -> Table | None:
     """Return the paired difference of every two rows in the primary score; None if fewer than two rows have one."""
     metric = board.primary
-    rows = [row for row in board.rows if metric and row.scores[metric, ALL].mean is not None]
+    rows = [row for row in board.by_score() if metric and row.scores[metric, ALL].mean is not None]
     if len(rows) < 2:
         return None
     found: dict[tuple[str, str], Entry] = {}
@@ -189,7 +190,7 @@ def pairs_table(board: Board) -> Table | None:
     return Table(
         name=f"pairs-{board_name(board)}",
         title=f"Every pair: {board_title(board)}",
-        header=(Entry(text="row − column", note=f"{metric}, {better} is better"), *(entries(*(r.label for r in rows)))),
+        header=(Entry(text="row − column", note=f"{metric}, {better} is better"), *entries(*(r.label for r in rows))),
         rows=tuple(
             (Entry(text=one.label), *(found.get((one.label, other.label), Entry(text="")) for other in rows))
             for one in rows
@@ -202,7 +203,7 @@ def costs_table(board: Board) -> Table:
     header = entries("row", *(title for _, title, _ in COST_COLUMNS))
     rows = tuple(
         (Entry(text=row.label), *(cost_entry(row.costs[name], show) for name, _, show in COST_COLUMNS))
-        for row in board.rows
+        for row in board.by_score()
     )
     return Table(name=f"costs-{board_name(board)}", title=f"Costs: {board_title(board)}", header=header, rows=rows)
 
@@ -210,7 +211,7 @@ def costs_table(board: Board) -> Table:
 def seen_table(board: Board) -> Table | None:
     """Return seen, unseen and gap side by side for the rows that have both; None if no row has."""
     metrics = [m for m in board.metrics if any(row.gaps[m].mean is not None for row in board.rows)]
-    rows = [row for row in board.rows if any(row.gaps[m].mean is not None for m in metrics)]
+    rows = [row for row in board.by_score() if any(row.gaps[m].mean is not None for m in metrics)]
     if not rows:
         return None
     header = [Entry(text="row")]
@@ -236,7 +237,7 @@ def subsets_table(board: Board) -> Table | None:
         return None
     rows = tuple(
         (Entry(text=row.label), *(estimate_entry(row.scores[metric, subset]) for subset in others))
-        for row in board.rows
+        for row in board.by_score()
     )
     title = f"{metric} on other subsets: {board_title(board)}"
     return Table(name=f"subsets-{board_name(board)}", title=title, header=entries("row", *others), rows=rows)

@@ -23,8 +23,10 @@ AXES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("train_seconds", "training seconds", seconds_text),
 )
 """(cost, title of the axis, how one is written)"""
-BUDGETS = (0.0001, 0.001, 0.003, 0.01, 0.03)
+BUDGETS = (0.001, 0.003, 0.01, 0.03)
 """Shares of the backbone in stored parameters (protocol 2)"""
+SMALLEST = 0.0001
+"""A further share, where a row can be that small (protocol 2)"""
 TOLERANCE = 0.10
 """A size that misses a budget by more than this share is not matched (protocol 2)"""
 TASKS = (1, 10, 100, 1000)
@@ -38,6 +40,11 @@ FRONT = (
 FIGURES = (
     "In the figures filled diamonds, joined by the line, are on the front and circles behind it. Bars are 95 % intervals, "
     "for new inputs where the score allows it. Dashed: rows that cost nothing there."
+)
+AT_BUDGET = (
+    "A row stands in the column of the budget that its stored parameters meet within a tenth. “Sized for it”: the plan asked "
+    "for this budget, and the method's length or width was chosen to come closest. “Matched”: it comes so close by itself. "
+    "Columns are the protocol's budgets and those of the plan; an empty one is met by no row."
 )
 COSTS = (
     "Costs are means over the trials that enter the score. FLOPs are computed, bytes and seconds are measured: they depend "
@@ -69,14 +76,17 @@ def _score(board: Board, row: Summary) -> float | None:
 def _board(board: Board) -> Iterator[Block]:
     name = board_name(board)
     yield Heading(level=2, text=board_title(board))
-    if board.warnings:
-        yield Bullets(items=tuple(f"Caution: {warning}." for warning in board.warnings), caution=True)
+    if board.cautions:
+        yield Bullets(items=tuple(f"Caution: {caution.text}." for caution in board.cautions), caution=True)
     yield from _figures(board, name)
     yield front_table(board, f"front-{name}")
     yield Heading(level=3, text="At equal budgets")
-    yield budgets_table(board, f"budgets-{name}") or Text(
-        text="No row stores 0.01, 0.1, 0.3, 1 or 3 % of the backbone."
-    )
+    yield Text(text=AT_BUDGET)
+    if table := budgets_table(board, f"budgets-{name}"):
+        yield table
+    else:
+        named = ", ".join(f"{100 * budget:g}" for budget in (SMALLEST, *BUDGETS))
+        yield Text(text=f"No row stores one of {named} % of the backbone.")
     yield Heading(level=3, text="Storage for many tasks")
     yield Text(
         text="One task needs the backbone and what tuning stored; N tasks need one backbone and N of these. A row that "
@@ -160,7 +170,7 @@ def front_table(board: Board, name: str) -> Table:
             interval_entry(row.scores[board.primary, ALL]),
             *(_place(row, cost, show, fronts[cost]) for cost, _, show in AXES),
         )
-        for row in board.rows
+        for row in board.by_score()
     )
     return Table(name=name, title=f"Pareto fronts: {board_title(board)}", header=tuple(header), rows=rows)
 
@@ -180,20 +190,23 @@ def _place(row: Summary, cost: str, show: Callable[[float], str], ahead: dict[st
 
 
 def budget_of(row: Summary, budget: float) -> str:
-    """Return how a row comes to a budget: "solved for it", "matched", or empty if it does not."""
+    """Return how a row comes to a budget: "sized for it", "matched", or empty if it does not."""
     percent = row.costs["stored_percent"].value
     if percent is None or abs(percent / 100 - budget) > TOLERANCE * budget * (1 + 1e-9):
         return ""
-    solved = row.cell.budget is not None and math.isclose(row.cell.budget, budget, rel_tol=1e-9)
-    return "solved for it" if solved else "matched"
+    sized = row.cell.budget is not None and math.isclose(row.cell.budget, budget, rel_tol=1e-9)
+    return "sized for it" if sized else "matched"
 
 
 def budgets_table(board: Board, name: str) -> Table | None:
     """Return the score of each row at the budget that it meets; None if no row meets one."""
     assert board.primary is not None
+    own = {row.cell.budget for row in board.rows if row.cell.budget is not None}
+    own |= {SMALLEST for row in board.rows if budget_of(row, SMALLEST)}
+    budgets = sorted({*BUDGETS, *(b for b in own if not any(math.isclose(b, other) for other in BUDGETS))})
     rows = []
-    for row in board.rows:
-        how = [budget_of(row, budget) for budget in BUDGETS]
+    for row in board.by_score():
+        how = [budget_of(row, budget) for budget in budgets]
         if any(how):
             stored = row.costs["stored_percent"]
             exact = Entry(text=f"{number_text(stored.value or 0.0)} %", value=stored.value, note=stored.note)
@@ -204,7 +217,7 @@ def budgets_table(board: Board, name: str) -> Table | None:
     header = (
         Entry(text="row"),
         Entry(text="stored, % of total"),
-        *(Entry(text=f"{100 * budget:g} %", note=board.primary) for budget in BUDGETS),
+        *(Entry(text=f"{100 * budget:g} %", note=board.primary) for budget in budgets),
     )
     return Table(name=name, title=f"At equal budgets: {board_title(board)}", header=header, rows=tuple(rows))
 
@@ -238,7 +251,7 @@ def storage(row: Summary, tasks: int) -> Quantity:
 def storage_table(board: Board, name: str) -> Table:
     """Return the storage of every row for 1, 10, 100 and 1000 tasks."""
     rows = []
-    for row in board.rows:
+    for row in board.by_score():
         fields = [cost_entry(storage(row, tasks), bytes_text) for tasks in TASKS]
         whole = (row.costs["stored_parameters"].value or 0) >= (row.costs["total_parameters"].value or math.inf)
         rows.append((Entry(text=row.label, note="a copy a task" if whole else ""), *fields))
@@ -251,7 +264,9 @@ def storage_table(board: Board, name: str) -> Table:
 
 def latency_table(board: Board, name: str) -> Table:
     """Return seconds per output of every row and how many times the untuned backbone's that is."""
-    rows = [(Entry(text=row.label), _per_output(latency(row.counted)), _overhead(board, row)) for row in board.rows]
+    rows = [
+        (Entry(text=row.label), _per_output(latency(row.counted)), _overhead(board, row)) for row in board.by_score()
+    ]
     base = bare(board)
     than = base.label if base else "the bare backbone"
     header = (*entries("row", "decoding per output"), Entry(text=f"times {than}", note="1 is no overhead"))

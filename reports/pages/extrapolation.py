@@ -59,8 +59,8 @@ def _metrics(board: Board) -> list[str]:
 def _board(board: Board) -> Iterator[Block]:
     metrics, name = _metrics(board), board_name(board)
     yield Heading(level=2, text=board_title(board))
-    if board.warnings:
-        yield Bullets(items=tuple(f"Caution: {warning}." for warning in board.warnings), caution=True)
+    if board.cautions:
+        yield Bullets(items=tuple(f"Caution: {caution.text}." for caution in board.cautions), caution=True)
     first = metrics[0]
     yield gaps_table(board, first, f"gaps-{name}")
     both = [(row.label, row.scores[first, SEEN], row.scores[first, UNSEEN]) for row in board.rows]

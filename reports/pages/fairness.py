@@ -129,9 +129,10 @@ def _costless(part: Spent) -> str:
 
 def _warnings(boards: Sequence[Board]) -> Iterator[Block]:
     rows = tuple(
-        (Entry(text=board_title(board), link=board_path(board)), Entry(text=warning, long=True))
+        (Entry(text=board_title(board), link=board_path(board)), Entry(text=caution.text, long=True))
         for board in boards
-        for warning in board.warnings
+        for caution in board.cautions
+        if caution.unequal
     )
     if not rows:
         yield Text(text="No board has rows that were treated unequally, as far as its records tell.")

@@ -32,7 +32,7 @@ from featherbench.reports.tables import (
     test_set_entry,
     trial_entry,
 )
-from featherbench.reports.text import MISSING, score_text, seconds_text, times_text
+from featherbench.reports.text import MISSING, counted, score_text, seconds_text, times_text
 
 HOW_TO_READ = (
     "A board holds the rows of one backbone, task, evaluated subset and size of the training data: only rows of one "
@@ -92,12 +92,13 @@ def page(report: Report) -> Page:
 def leaderboard(report: Report, rows: Sequence[tuple[Board, Summary]]) -> Table:
     """Return one line per row of every board."""
     spend = spend_by_cell(report.contents)
-    spent = Entry(text="spend", note="all trials, search included")
+    spent = (Entry(text="spend", note="all trials, search included"), lambda board, row: _spend(row, spend))
+    columns = (*RESULT, spent, *DETAIL)
     return Table(
         name="leaderboard",
         title="Leaderboard",
-        header=(*(head for head, _ in COLUMNS), spent),
-        rows=tuple((*(field(board, row) for _, field in COLUMNS), _spend(row, spend)) for board, row in rows),
+        header=tuple(head for head, _ in columns),
+        rows=tuple(tuple(field(board, row) for _, field in columns) for board, row in rows),
         facets=tuple(_facets(board, row) for board, row in rows),
         at_most="stored, % of total",
     )
@@ -132,7 +133,9 @@ def _size(board: Board, row: Summary) -> Entry:
     size = board.key.size
     if size is None:
         return Entry(text="whole")
-    return count_entry(size, f"{board.key.size_unit}s")
+    validation = sorted({run.trial.validation.size or 0 for run in row.counted if run.trial.steps})
+    more = f", and {validation[-1]:,} validation pairs" if validation and validation[0] == validation[-1] > 0 else ""
+    return count_entry(size, f"{board.key.size_unit}s{more}")
 
 
 def _budget(board: Board, row: Summary) -> Entry:
@@ -153,21 +156,28 @@ def _count(number: int) -> Column:
 
 
 COUNTS = ("trials", "failed", "diverged", "outputs truncated", "outputs empty")
-COLUMNS: tuple[tuple[Entry, Column], ...] = (
+RANK = "95 % interval, within the board"
+FIRST_COSTS = ("stored_percent", "train_peak_bytes", "train_seconds")
+"""What most readers ask for stands beside the score"""
+RESULT: tuple[tuple[Entry, Column], ...] = (
     (Entry(text="row"), _row),
-    (Entry(text="score", note="mean ± 95 % interval for new inputs"), _score),
-    (Entry(text="this test set", note="± 95 % over seeds or draws"), _test_set),
-    (Entry(text="rank", note="95 % interval, within the board"), lambda board, row: rank_entry(row)),
-    (Entry(text="every trial", note="on the scale of its board"), _strip),
     (Entry(text="task"), lambda board, row: Entry(text=f"{board.key.task}.{board.key.evaluated}")),
     (Entry(text="size"), _size),
+    (Entry(text="score", note="mean ± 95 % interval for new inputs"), _score),
+    (Entry(text="this test set", note="± 95 % over seeds or draws"), _test_set),
+    (Entry(text="rank", note=RANK), lambda board, row: rank_entry(row)),
+    (Entry(text="every trial", note="on the scale of its board"), _strip),
+    *((Entry(text=title), _cost(name, show)) for name, title, show in COST_COLUMNS if name in FIRST_COSTS),
+)
+"""Header and content of the columns before the spend"""
+DETAIL: tuple[tuple[Entry, Column], ...] = (
     (Entry(text="budget"), _budget),
     (Entry(text="backbone"), lambda board, row: Entry(text=board.key.backbone)),
     *((Entry(text=name), _count(number)) for number, name in enumerate(COUNTS)),
-    *((Entry(text=title), _cost(name, show)) for name, title, show in COST_COLUMNS),
+    *((Entry(text=title), _cost(name, show)) for name, title, show in COST_COLUMNS if name not in FIRST_COSTS),
     (Entry(text="decoding per output", note="× the bare backbone's; trials alone on one device"), _latency),
 )
-"""Header and content of every column"""
+"""Header and content of the columns behind it"""
 
 
 def spend_by_cell(contents: Contents) -> dict[str, tuple[int, float]]:
@@ -183,7 +193,7 @@ def _spend(row: Summary, spend: Mapping[str, tuple[int, float]]) -> Entry:
     if row.cell.id not in spend:
         return Entry(text=MISSING, note="no cost stored")
     trials, seconds = spend[row.cell.id]
-    return Entry(text=seconds_text(seconds), value=seconds, note=f"{trials} trials")
+    return Entry(text=seconds_text(seconds), value=seconds, note=counted(trials, "trial"))
 
 
 def headline_blocks(headline: Headline, number: int) -> list[Block]:
@@ -277,7 +287,7 @@ def boards_table(boards: Sequence[Board]) -> Table:
             count_entry(len(board.rows)),
             count_entry(sum(row.counts.counted for row in board.rows)),
             count_entry(sum(row.counts.failed for row in board.rows)),
-            Entry(text="\n".join(f"{text}." for text in board.warnings) or "none", long=True),
+            Entry(text="\n".join(f"{caution.text}." for caution in board.cautions) or "none", long=True),
         )
         for board in boards
     )

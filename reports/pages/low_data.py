@@ -34,8 +34,6 @@ DRAWS = (
     "smaller size of a draw is the beginning of the larger one, so sizes are not independent: the difference over all "
     "sizes is averaged within each draw before anything else (protocol 1.2)."
 )
-
-
 CONFIGURATIONS = (
     "Every size has a search of its own: a line of the chart is a row as it is tuned at each size, and may join several "
     "configurations."
@@ -117,9 +115,9 @@ def _series(report: Report, found: Series) -> Iterator[Block]:
 def _cautions(found: Series) -> tuple[str, ...]:
     told: dict[str, list[str]] = {}
     for board in found.boards:
-        for warning in board.warnings:
-            told.setdefault(warning, []).append(str(board.key.size))
-    lines = [f"Caution: {warning} (size {', '.join(sizes)})." for warning, sizes in told.items()]
+        for caution in board.cautions:
+            told.setdefault(caution.text, []).append(str(board.key.size))
+    lines = [f"Caution: {text} (size {', '.join(sizes)})." for text, sizes in told.items()]
     if found.unit == "seed":
         lines.insert(
             0, "Caution: no size has several draws, so intervals are over seeds and hold for these pairs only."

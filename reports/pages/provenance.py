@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from featherbench.reports.blocks import Block, Code, Entry, Folded, Heading, Page, Table, Text, entries
 from featherbench.reports.citing import citation, methods_paragraph
@@ -17,9 +18,17 @@ HOW_TO_READ = (
     "validation and test that also stand among a trial's training inputs. “frozen work” says whether results of frozen "
     "layers were kept between steps, or why not; it changes no number. “engine” is who ran the steps: the plain loop or "
     "DeepSpeed. “git dirty” is true where the code had changes that no commit holds.",
+    "Two git commits are two states of the code that ran trials; where a change moves numbers, the version of protocol, task, "
+    "method or scorer moves with it. The report itself may be of a later commit.",
     "An index list is the list of items of a split that were used, by its hash; the store holds it, so that it can be used "
     "again. The signature of a scorer says how it tokenises and which version it is. A look is one scoring of test items: "
     "“final” by a trial, other reasons by hand. An attempt without a result was stopped: by Ctrl-C, a lost machine, a crash.",
+)
+AGAIN = (
+    "To run a plan again, install featherbench {version} (of the commit under “Machines and packages”, if one stands there), "
+    "save the plan's text as plan.yaml and type “featherbench run plan.yaml --out runs/again”; to run one row, leave the "
+    "others out of the text. “featherbench plan plan.yaml --probe” says beforehand how long it takes. The same command goes "
+    "on where it was stopped. A single trial is run again from the store of this report: its page has the command."
 )
 LOOKS = "How often each evaluated split was looked at"
 
@@ -32,6 +41,7 @@ def page(report: Report) -> Page:
         Code(title="Methods paragraph", text=methods_paragraph(report)),
         Code(title="Citation", text=citation()),
         Heading(level=2, text="Plans"),
+        Text(text=AGAIN.format(version=version("featherbench"))),
     ]
     for plan in report.contents.plans:
         title = f"Plan {plan.name} ({plan.id}), recorded {plan.created}"

@@ -22,6 +22,8 @@ HOW_TO_READ = (
     "A search proposes configurations of one row (learning rate, steps, length, …), trains each on data that the final "
     "phase does not use where data are drawn anew, and scores it on validation. The best one is trained again in the final "
     "phase, with other seeds or draws: only those trials are results.",
+    "Validation scores compare configurations with each other, not with test scores: validation inputs have the references "
+    "of their labelled pairs only, often one, while test inputs have all of theirs, and BLEU falls with fewer references.",
     "“Number” is the place of a configuration in the search: its values come from the sampler. "
     "“Proposed” counts configurations, “tried” those of them that have a score; a configuration proposed twice is one.",
 )
