@@ -12,6 +12,7 @@ import vl_convert
 
 from featherbench.reports.blocks import Figure, Page, Spec, Table
 from featherbench.reports.fields import field_html, lines_html, row_html
+from featherbench.reports.files import write
 from featherbench.reports.sheets import ENDINGS
 from featherbench.reports.text import visible
 
@@ -109,5 +110,5 @@ def write_shared(out: Path, charts: bool) -> list[Path]:
     if charts:
         texts["vega.js"] = library()
     for name, text in texts.items():
-        (out / name).write_text(text, encoding="utf-8", newline="\n")
+        write(out / name, text)
     return [out / name for name in texts]

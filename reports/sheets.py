@@ -15,6 +15,7 @@ from featherbench.reports import markdown
 from featherbench.reports.aggregate import COSTS, cost_value
 from featherbench.reports.blocks import Entry, Table
 from featherbench.reports.boards import Board, Summary
+from featherbench.reports.files import write
 from featherbench.reports.read import Contents, Run
 from featherbench.reports.text import MISSING, latex
 
@@ -32,10 +33,10 @@ def write_table(table: Table, folder: Path) -> None:
     lines = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     texts = {"csv": _csv(lines, tuple(columns)), "md": "\n".join(markdown.table_lines(table)[1:]), "tex": tex(table)}
     for ending, text in texts.items():
-        (folder / f"{table.name}.{ending}").write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-    pl.DataFrame([_series(name, values) for name, values in columns.items()]).write_parquet(
-        folder / f"{table.name}.parquet"
-    )
+        write(folder / f"{table.name}.{ending}", text)
+    parquet = io.BytesIO()
+    pl.DataFrame([_series(name, values) for name, values in columns.items()]).write_parquet(parquet)
+    write(folder / f"{table.name}.parquet", parquet.getvalue())
 
 
 def exact_columns(table: Table) -> dict[str, list[Value]]:

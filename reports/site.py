@@ -19,6 +19,7 @@ from featherbench.reports import sheets
 from featherbench.reports.aggregate import without_final
 from featherbench.reports.blocks import Figure, Page, Table
 from featherbench.reports.charts import images
+from featherbench.reports.files import write
 from featherbench.reports.html import Link, html, write_shared
 from featherbench.reports.leaderboard_json import leaderboard_json
 from featherbench.reports.markdown import markdown_report
@@ -94,7 +95,7 @@ def _write_site(report: Report, out: Path) -> list[Path]:
         tables, charts = _named(pages)
         menu = [Link(path=page.path, title=page.title) for page in pages if page.listed]
         for page in chain(pages, trial.pages(report)):
-            _write(out / page.path, html(page, menu))
+            write(out / page.path, html(page, menu))
             written.append(out / page.path)
         for table in tables:
             sheets.write_table(table, out / "tables")
@@ -125,12 +126,8 @@ def _write_data(report: Report, pages: list[Page], out: Path) -> list[Path]:
         "provenance.json": json.dumps(report.origin, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
     }
     for name, text in texts.items():
-        _write(out / name, text)
+        write(out / name, text)
     return [out / name for name in texts]
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def _remove_old(out: Path, written: set[Path]) -> None:

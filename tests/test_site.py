@@ -103,6 +103,17 @@ def test_two_writes_give_the_same_bytes_and_pages_of_forgotten_trials_go(written
     assert after == before
 
 
+def test_a_site_written_again_leaves_equal_files_as_they_are(written, store):
+    mended = written / "index.html"
+    mended.write_bytes(b"x" * mended.stat().st_size)
+    before = {path: path.stat().st_mtime_ns for path in written.rglob("*") if path.is_file()}
+    write_report(store, written)
+    assert mended.read_bytes()[:1] == b"<"
+    assert {path: path.stat().st_mtime_ns for path in before if path != mended} == {
+        path: time for path, time in before.items() if path != mended
+    }
+
+
 def test_every_dot_leads_to_its_trial(written, store):
     page = (written / "index.html").read_text()
     for row in board_of(store).rows:

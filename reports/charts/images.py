@@ -1,6 +1,6 @@
 """Charts -> SVG and PNG files, on white; many are drawn by several processes at once.
 
-Each process imports this file, so it imports no other of the reports.
+Each process imports this file, so it imports little.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import vl_convert
+
+from featherbench.reports.files import write
 
 Chart = tuple[str, dict[str, Any]]
 """Name of its files, Vega-Lite specification"""
@@ -75,8 +77,8 @@ def write_images(name: str, spec: dict[str, Any], folder: Path) -> None:
     # without a description of every mark, which is a third of the file: the tables have the numbers
     config = spec.get("config", {}) | {"aria": False}
     svg = _renumbered(vl_convert.vegalite_to_svg(spec | {"background": "white", "config": config}))
-    (folder / f"{name}.svg").write_text(svg, encoding="utf-8", newline="\n")
-    (folder / f"{name}.png").write_bytes(vl_convert.svg_to_png(svg, scale=2))
+    write(folder / f"{name}.svg", svg)
+    write(folder / f"{name}.png", vl_convert.svg_to_png(svg, scale=2))
 
 
 def _renumbered(svg: str) -> str:
