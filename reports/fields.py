@@ -1,4 +1,4 @@
-"""Fields of tables, strips and line charts -> HTML. A site has a million of them, so they are no part of the template.
+"""Rows and filters of tables, strips and line charts -> HTML. A site has a million of them, so they are no part of the template.
 
 Every text passes through `safe`, the one place where these are escaped.
 """
@@ -6,27 +6,61 @@ Every text passes through `safe`, the one place where these are escaped.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from featherbench.reports.blocks import Entry
+from featherbench.reports.blocks import Entry, Table
 from featherbench.reports.charts.strip import Strip
 from featherbench.reports.charts.trial_curves import HEIGHT, LEFT, RIGHT, WIDTH, Lines
 from featherbench.reports.tables import trial_path
 from featherbench.reports.text import safe
 
 
-def row_html(row: Sequence[Entry], root: str) -> Markup:
-    """Return the fields of a row, the first as its header; `root` leads from the page to the site's folder."""
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """What a table can be filtered by."""
+
+    name: str
+    options: tuple[str, ...]
+    chosen: tuple[int, ...]
+    """Which option each row has"""
+
+
+def filters(table: Table) -> list[Filter]:
+    """Return the facets in which rows differ, options in the order of the rows."""
+    found = []
+    for name in table.facets[0] if table.facets else ():
+        values = [facets[name] for facets in table.facets]
+        options = {value: i for i, value in enumerate(dict.fromkeys(values))}
+        if len(options) > 1:
+            found.append(Filter(name=name, options=tuple(options), chosen=tuple(options[value] for value in values)))
+    return found
+
+
+def bounded(table: Table) -> int:
+    """Return the number of the column that the reader can bound from above."""
+    return [field.text for field in table.header].index(table.at_most)
+
+
+def head_html(header: Sequence[Entry], root: str) -> Markup:
+    """Return the row of column headers; `root` leads from the page to the site's folder."""
+    fields = "".join(f'<th scope="col">{_content(field, root)}</th>' for field in header)
+    return Markup(f"<tr>{fields}</tr>")
+
+
+def rows_html(rows: Sequence[Sequence[Entry]], filters: Sequence[Filter], root: str) -> Markup:
+    """Return the rows, the first field of each as its header, with the options that they have in the filters."""
+    chosen = [" ".join(map(str, options)) for options in zip(*(one.chosen for one in filters), strict=True)]
+    marks = [f' data-facets="{options}"' for options in chosen] or [""] * len(rows)
+    return Markup("\n".join(f"<tr{mark}>{_row(row, root)}</tr>" for mark, row in zip(marks, rows, strict=True)))
+
+
+def _row(row: Sequence[Entry], root: str) -> str:
     first, *others = row
     fields = [f'<th scope="row"{_exact(first)}>{_content(first, root)}</th>']
     fields += [f"<td{_exact(field)}>{_content(field, root)}</td>" for field in others]
-    return Markup("".join(fields))
-
-
-def field_html(field: Entry, root: str) -> Markup:
-    """Return the content of a field."""
-    return Markup(_content(field, root))
+    return "".join(fields)
 
 
 def _exact(field: Entry) -> str:

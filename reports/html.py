@@ -10,8 +10,8 @@ from pathlib import Path
 import jinja2
 import vl_convert
 
-from featherbench.reports.blocks import Figure, Page, Spec, Table
-from featherbench.reports.fields import field_html, lines_html, row_html
+from featherbench.reports.blocks import Figure, Page, Spec
+from featherbench.reports.fields import bounded, filters, head_html, lines_html, rows_html
 from featherbench.reports.files import write
 from featherbench.reports.sheets import ENDINGS
 from featherbench.reports.text import visible
@@ -29,16 +29,6 @@ class Link:
 
     path: str
     title: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filter:
-    """What a table can be filtered by."""
-
-    name: str
-    options: tuple[str, ...]
-    chosen: tuple[int, ...]
-    """Which option each row has"""
 
 
 def html(page: Page, menu: Sequence[Link]) -> str:
@@ -65,8 +55,8 @@ def _template() -> jinja2.Template:
     environment.globals |= {
         "filters": filters,
         "bounded": bounded,
-        "field_html": field_html,
-        "row_html": row_html,
+        "head_html": head_html,
+        "rows_html": rows_html,
         "lines_html": lines_html,
         "on_page": on_page,
         "endings": ENDINGS,
@@ -79,22 +69,6 @@ def on_page(spec: Spec) -> Spec:
     """Return a chart as wide as its container, without title (the page has a heading) and colours (charts.js)."""
     kept = {key: value for key, value in spec.items() if key not in ("title", "config")}
     return kept | {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}, "background": None}
-
-
-def filters(table: Table) -> list[Filter]:
-    """Return the facets in which rows differ, options in the order of the rows."""
-    found = []
-    for name in table.facets[0] if table.facets else ():
-        values = [facets[name] for facets in table.facets]
-        options = {value: i for i, value in enumerate(dict.fromkeys(values))}
-        if len(options) > 1:
-            found.append(Filter(name=name, options=tuple(options), chosen=tuple(options[value] for value in values)))
-    return found
-
-
-def bounded(table: Table) -> int:
-    """Return the number of the column that the reader can bound from above."""
-    return [field.text for field in table.header].index(table.at_most)
 
 
 @cache

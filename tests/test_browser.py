@@ -79,6 +79,10 @@ def visit(chromium, folder):
         one.context.close()
 
 
+SCORE = 4
+"""Number of the leaderboard's column, behind row, task and size"""
+
+
 def column(page, number, shown=True):
     cells = page.locator(
         f"table >> nth=0 >> tbody tr{':visible' if shown else ''} >> css=:scope > :nth-child({number})"
@@ -87,7 +91,7 @@ def column(page, number, shown=True):
 
 
 def means(page):
-    return [float(text.split(" ")[0]) for text in column(page, 2)]
+    return [float(text.split(" ")[0]) for text in column(page, SCORE)]
 
 
 def wide(page):
@@ -104,7 +108,7 @@ def longest_board(folder):
 def test_columns_sort_down_up_and_back(visit):
     page = visit().go("index.html")
     plan = means(page)
-    header = page.locator("table >> nth=0 >> thead th >> nth=1")
+    header = page.locator(f"table >> nth=0 >> thead th >> nth={SCORE - 1}")
     button = header.get_by_role("button")
     button.click()
     assert means(page) == sorted(plan, reverse=True) and header.get_attribute("aria-sort") == "descending"

@@ -33,7 +33,8 @@ from featherbench.harness.store import Store
 from featherbench.reports import sheets, site
 from featherbench.reports.blocks import Entry, Figure, Folded, Page, Table, Text, entries
 from featherbench.reports.charts import images, trial_curves
-from featherbench.reports.html import filters, html
+from featherbench.reports.fields import filters
+from featherbench.reports.html import html
 from featherbench.reports.pages import board
 from featherbench.reports.pages.trial import clipped_text, run_folder
 from featherbench.reports.read import read

@@ -134,8 +134,8 @@ def _size(board: Board, row: Summary) -> Entry:
     if size is None:
         return Entry(text="whole")
     validation = sorted({run.trial.validation.size or 0 for run in row.counted if run.trial.steps})
-    more = f", and {validation[-1]:,} validation pairs" if validation and validation[0] == validation[-1] > 0 else ""
-    return count_entry(size, f"{board.key.size_unit}s{more}")
+    more = f"+ {validation[-1]:,} validation" if validation and validation[0] == validation[-1] > 0 else ""
+    return Entry(text=counted(size, board.key.size_unit), value=size, note=more)
 
 
 def _budget(board: Board, row: Summary) -> Entry:
