@@ -44,7 +44,7 @@ class Embedded:
 
 BACKBONES: dict[str, Embedded | Wheel] = {
     "feather-3m": Embedded(
-        about="a small Llama for tests and first steps, pretrained by backbones/feather_3m; see its README.md",
+        about="a small Llama for tests and first steps, pretrained on E2E, SQuAD and invented text (backbones/feather_3m)",
         licence="CC BY-SA 4.0",
         memory=2 * 2**30,
         package="feather_3m",

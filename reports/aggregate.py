@@ -260,7 +260,7 @@ def _notes(row: Summary) -> list[str]:
         notes.append("differs between trials though nothing is tuned")
     if units < counts.counted and not row.deterministic:
         notes.append(f"{counts.counted} trials on {units} {row.unit}s: averaged within each {row.unit} first")
-    if row.searched and row.planned("final", "estimand") == '"procedure"':
+    if row.procedure:
         notes.append(f"procedure: each {row.unit} has a search of its own")
     if counts.failed:
         notes.append(f"{counts.failed} failed: the mean is over the others")

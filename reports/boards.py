@@ -72,7 +72,12 @@ class Summary:
     @property
     def searched(self) -> bool:
         """True if the plan has a search for the row."""
-        return self.planned("search", "configurations") != "null"
+        return self.planned("search", "configurations") not in ("null", "0")
+
+    @property
+    def procedure(self) -> bool:
+        """True if every draw or seed of the row has a search of its own."""
+        return self.searched and self.planned("final", "estimand") == '"procedure"'
 
     @property
     def is_default(self) -> bool:

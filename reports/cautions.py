@@ -64,6 +64,11 @@ def _shared(rows: Sequence[Summary]) -> Iterator[str]:
     draws = {run.trial.train.draw for row in tuned for run in row.counted}
     if len(draws) == 1 and None not in draws and any(row.counts.counted > 1 for row in tuned):
         yield f"all trials use one draw of the training pairs ({min(map(str, draws))}): intervals hold for it only"
+    if any(row.searched and not row.procedure for row in tuned):
+        yield (
+            "one search chose each row's configuration: intervals and ranks leave out that another search, on other draws, "
+            "could have chosen another one"
+        )
     for split in ("validation", "test"):
         counts = {run.provenance.get("also_trained_on", {}).get(split, 0) for row in tuned for run in row.counted}
         if most := max(counts, default=0):

@@ -119,7 +119,8 @@ def _tests(report: Report) -> str:
         return f"No headline list was fixed, so no p value is given.{rule}"
     lists = _list(f"{counted(len(one.spec.rows), 'comparison')} with {one.spec.reference}" for one in report.headlines)
     return (
-        "p values are of paired t tests, adjusted by Holm within the headline list fixed before the final phase:"
+        "p values are of t tests of paired differences with the same standard error and degrees of freedom, adjusted by"
+        " Holm within the headline list fixed before the final phase:"
         f" {lists}.{rule}"
     )
 

@@ -69,10 +69,13 @@ def _index_lists(store: Store, runs: Iterable[Run]) -> list[dict[str, Any]]:
     found: Counter[tuple[str, str, str, str]] = Counter()
     sizes: dict[tuple[str, str, str, str], Subset] = {}
     for run in runs:
-        for subset in (run.trial.train, run.trial.validation, run.trial.evaluate):
-            key = (run.trial.task, subset.split, subset.name, subset.sha256)
-            found[key] += 1
-            sizes[key] = subset
+        # a search trial is evaluated on its validation list: one trial, not two
+        used: dict[tuple[str, str, str, str], Subset] = {
+            (run.trial.task, subset.split, subset.name, subset.sha256): subset
+            for subset in (run.trial.train, run.trial.validation, run.trial.evaluate)
+        }
+        found.update(used.keys())
+        sizes |= used
     return [
         {
             "task": task,

@@ -65,6 +65,13 @@ def test_a_size_means_its_pairs_and_the_validation_pairs(page):
     assert found.rows[0][5].note == "no search"
 
 
+def test_passes_over_the_training_data_are_pairs_seen_by_pairs(page, report):
+    entries = {fields[0].value: fields[-1] for fields in table(page, "labelled-").rows}
+    [steps] = {run.trial.steps for run in report.contents.runs if run.trial.steps}
+    [batch] = {run.trial.settings.batch_size for run in report.contents.runs}
+    assert {size: entry.value for size, entry in entries.items()} == {size: steps * batch / size for size in SIZES}
+
+
 def test_what_the_search_had_labelled_is_told_beside_it(tmp_path):
     store, cell = invented.sizes_store(tmp_path), invented.cell_of("prefix", 50)
     subset = low_data.series(collect(store).boards)[0].boards[0].rows[0].runs[0].trial.evaluate

@@ -240,9 +240,24 @@ ALIKE = {"trial": {"steps": 40}, "search": {"configurations": 0}}
     ids=["alike", "steps", "search", "words", "versions"],
 )
 def test_rows_that_were_not_treated_alike_are_told(tmp_path, changes, warning):
-    told = texts(board_with(tmp_path, "prefix", **changes))
+    told = [caution.text for caution in board_with(tmp_path, "prefix", **changes).cautions if caution.unequal]
     assert [text for text in told if warning is not None and text.startswith(warning)] == list(told)
     assert bool(told) == (warning is not None)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "cautioned"),
+    [
+        (ALIKE, False),
+        (ALIKE | {"search": {"configurations": 16}}, True),
+        (ALIKE | {"search": {"configurations": 16}, "final": {"estimand": "procedure"}}, False),
+    ],
+    ids=["no search", "one search", "a search for each draw"],
+)
+def test_a_board_says_where_its_intervals_leave_the_search_out(tmp_path, fixed, cautioned):
+    board = board_with(tmp_path, "prefix", fixed=fixed)
+    found = [caution for caution in board.cautions if caution.text.startswith("one search chose each row's")]
+    assert bool(found) == cautioned and not any(caution.unequal for caution in found)
 
 
 def test_inputs_that_a_row_was_trained_on_are_a_caution(store):

@@ -49,6 +49,7 @@ from featherbench.reports.text import MISSING, score_text
 HOW_TO_READ = (
     "All rows of this page were scored on the same inputs after training on the same amount of data: they can be compared. "
     "Tables have the best row first. The leaderboard says under “How to read this page” what intervals, ranks and dots are.",
+    "A corpus score such as BLEU is no mean over items: that of all items may lie outside those of their parts.",
     "“Every pair” has the paired difference of any two rows. Its intervals hold one at a time: among many pairs some miss "
     "the truth, so for “which rows are apart” read the ranks, which hold together. A p stands nowhere here: only the "
     "comparisons that a plan named beforehand have one.",

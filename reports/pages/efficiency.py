@@ -48,8 +48,9 @@ AT_BUDGET = (
 )
 COSTS = (
     "Costs are means over the trials that enter the score. FLOPs are computed, bytes and seconds are measured: they depend "
-    "on the device and on what else ran there. A pack's peak memory is nobody's own, so trials trained in packs have none; "
-    "their seconds are their share of the pack's. 1 MB is 10⁶ bytes."
+    "on the device and on what else ran there; on a CPU peak memory is that of the whole process, libraries included, so that "
+    "rows of a small model hardly differ by more than chance. A pack's peak memory is nobody's own, so trials trained in packs "
+    "have none; their seconds are their share of the pack's. 1 MB is 10⁶ bytes."
 )
 
 

@@ -32,8 +32,8 @@ WORDS = (
     "A look is one scoring of test items: a trial of the final phase takes one."
 )
 EXTEND = (
-    "Some best values stand in the outer tenth of their range, so better ones may lie beyond: extend the range for all "
-    "methods by the same number of trials."
+    "Some best values stand in the outer tenth of their range, so better ones may lie beyond: extend their range, and give "
+    "all methods the same number of further trials."
 )
 SPACES = (
     "The range of the learning rate is the protocol's: three decades around the method's default, on a log scale. Other "
@@ -211,7 +211,7 @@ def spaces_table(found: Sequence[Dimension]) -> Table:
             Entry(
                 text=MISSING if one.place is None else f"{number_text(round(100 * one.place, 1))} %",
                 value=one.place,
-                note="at the edge: extend the range for all methods by the same number of trials"
+                note="at the edge: extend the range, with as many further trials for all methods"
                 if one.at_edge
                 else "",
             ),

@@ -202,11 +202,15 @@ def headline_blocks(headline: Headline, number: int) -> list[Block]:
     sizes = "the mean over its sizes within each draw" if spec.size is None else f"size {spec.size}"
     subset = {"all": "all items", "gap": "unseen minus seen items"}.get(spec.subset, f"{spec.subset} items")
     told = (
-        f"Plan {headline.name} ({headline.plan}) named these before its final phase: {headline.task}, {subset}, {sizes}, "
-        f"against {spec.reference}; p by Holm over {len(spec.rows)}; smallest effect of interest {spec.smallest_effect:g}."
+        f"Plan {headline.name} ({headline.plan}) claimed before its final phase that these rows are better than "
+        f"{spec.reference}: {headline.task}, {subset}, {sizes}; p by Holm over {len(spec.rows)}; smallest effect of interest "
+        f"{spec.smallest_effect:g}."
     )
-    header = entries(
-        "ours − theirs", "difference", "this test set", "units", "p", "sign-flip p", "answer", "detectable"
+    header = (
+        *entries("ours − theirs", "difference", "this test set", "units"),
+        Entry(text="p", note="Holm over the list"),
+        Entry(text="sign-flip p", note="not adjusted; with n units at least 2 / 2ⁿ"),
+        *entries("answer", "detectable"),
     )
     table = Table(
         name=f"headline-{number}",

@@ -24,7 +24,7 @@ from featherbench.reports.read import Run
 from featherbench.reports.report import Report
 from featherbench.reports.samples import Output, Sample, choose
 from featherbench.reports.tables import board_name, board_path, configuration_text, count_entry
-from featherbench.reports.text import MISSING
+from featherbench.reports.text import MISSING, number_text
 
 INPUTS = 3
 """Inputs whose outputs are shown at each size"""
@@ -146,6 +146,7 @@ def labelled_table(report: Report, found: Series, name: str, title: str) -> Tabl
                 _amount({_labelled(trial) for trial in final}),
                 count_entry(len({trial.train.draw for trial in final} - {None})),
                 _search_entry(searched),
+                _passes(final),
             )
         )
     unit = key.size_unit
@@ -156,6 +157,7 @@ def labelled_table(report: Report, found: Series, name: str, title: str) -> Tabl
         Entry(text="labelled in all", note="for one trial"),
         Entry(text="draws"),
         Entry(text="labelled in the search", note="other draws than the final ones"),
+        Entry(text="passes over the training data", note="steps × batch size / size; the final phase"),
     )
     return Table(name=name, title=f"What a size means: {title}", header=header, rows=tuple(rows))
 
@@ -165,6 +167,16 @@ def _labelled(trial: Trial) -> int | None:
     if trial.train.size is None or trial.validation.size is None:
         return None
     return trial.train.size + trial.validation.size
+
+
+def _passes(final: Sequence[Trial]) -> Entry:
+    """Return how often trials saw each of their training pairs, at their last step."""
+    pairs = [(trial, trial.train.size) for trial in final if trial.train.unit == "pair"]
+    found = sorted({trial.steps * trial.settings.batch_size / size for trial, size in pairs if size})
+    if not found:
+        return Entry(text=MISSING)
+    text = " to ".join(dict.fromkeys(number_text(value) for value in (found[0], found[-1])))
+    return Entry(text=text, value=found[-1], parts={"fewest": found[0]})
 
 
 def _amount(found: set[int | None]) -> Entry:

@@ -79,8 +79,9 @@ TERMS: tuple[tuple[str, str], ...] = (
     ),
     (
         "p, sign-flip p",
-        "How often a difference as large would come about if there were none: by a t test, and by flipping the signs of the "
-        "differences, which assumes less and needs at least eight of them. Both agree where the t test can be trusted.",
+        "How often a difference as large would come about if there were none. p is of a t test with the standard error and "
+        "the degrees of freedom of the interval, over units and items, adjusted by Holm. Sign-flip p flips the signs of the "
+        "units' differences, from eight units on, and is not adjusted: with n units it is never below 2 / 2ⁿ, .008 for 8.",
     ),
     ("smallest effect", "The difference below which the plan takes two rows for equal in practice, fixed beforehand."),
     (
@@ -96,6 +97,11 @@ TERMS: tuple[tuple[str, str], ...] = (
         "What a mean speaks of: one configuration under other seeds, or the whole procedure, search included.",
     ),
     ("FLOPs", "Floating-point operations, computed from the shapes of what was run, not measured."),
+    (
+        "peak memory",
+        "The most that the worker held while it trained, or decoded. On a GPU it is what was allocated there. On a CPU it is "
+        "the resident memory of the process, its libraries included: equal trials differ by a tenth and more.",
+    ),
     ("latency", "Seconds of decoding per output, and how many times the bare backbone's that is."),
     ("signature", "The scorer's name, version and options: two scores are comparable only where these are equal."),
 )
