@@ -138,6 +138,16 @@ def unfolded(blocks: Iterable[Block]) -> Iterator[Block]:
             yield from unfolded(block.blocks)
 
 
+def how_to_read(*texts: str) -> Folded:
+    """Return a page's explanation of itself, a paragraph a text."""
+    return Folded(title="How to read this page", blocks=tuple(Text(text=text) for text in texts))
+
+
+def cautions(texts: Iterable[str]) -> Bullets:
+    """Return the list of what makes the numbers of a board less than they seem."""
+    return Bullets(items=tuple(f"Caution: {text}." for text in texts), caution=True)
+
+
 def entries(*texts: object) -> tuple[Entry, ...]:
     """Return one field per text."""
     return tuple(Entry(text=str(text)) for text in texts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from featherbench.reports.blocks import Block, Bullets, Entry, Folded, Heading, Page, Table, Text, entries
+from featherbench.reports.blocks import Block, Bullets, Entry, Heading, Page, Table, Text, entries, how_to_read
 from featherbench.reports.boards import Board, Summary
 from featherbench.reports.interval import Estimate
 from featherbench.reports.published import (
@@ -40,7 +40,7 @@ def page(report: Report) -> Page | None:
     if not boards:
         return None
     lead = f"{paper()['paper']}, in its versions {' and '.join(paper()['versions'].values())}, beside our measurements."
-    blocks: list[Block] = [Folded(title="How to read this page", blocks=tuple(Text(text=t) for t in HOW_TO_READ))]
+    blocks: list[Block] = [how_to_read(*HOW_TO_READ)]
     blocks += [block for board in boards for block in _board(board)]
     blocks.append(Text(text=paper()["origin"]))
     return Page(path="paper.html", title="Against the paper", lead=lead, blocks=tuple(blocks))

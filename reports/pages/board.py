@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from featherbench.reports.blocks import (
     Block,
-    Bullets,
     Entry,
     Figure,
     Folded,
@@ -16,7 +15,9 @@ from featherbench.reports.blocks import (
     Samples,
     Table,
     Text,
+    cautions,
     entries,
+    how_to_read,
 )
 from featherbench.reports.boards import ALL, SEEN, UNSEEN, Board, Summary
 from featherbench.reports.charts.loss_curves import loss_chart
@@ -81,9 +82,9 @@ def primary_text(board: Board) -> str:
 
 def _blocks(report: Report, board: Board) -> Iterator[Block]:
     name = board_name(board)
-    yield Folded(title="How to read this page", blocks=tuple(Text(text=text) for text in HOW_TO_READ))
+    yield how_to_read(*HOW_TO_READ)
     if told := [caution.text for caution in board.cautions] + at_edge(report, board):
-        yield Bullets(items=tuple(f"Caution: {caution}." for caution in told), caution=True)
+        yield cautions(told)
     yield Heading(level=2, text="Scores")
     yield scores_table(board)
     if pairs := pairs_table(board):

@@ -5,7 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from featherbench.reports.blocks import Block, Bullets, Entry, Figure, Folded, Heading, Page, Table, Text, entries
+from featherbench.reports.blocks import (
+    Block,
+    Entry,
+    Figure,
+    Heading,
+    Page,
+    Table,
+    Text,
+    cautions,
+    entries,
+    how_to_read,
+)
 from featherbench.reports.boards import ALL, Board, Quantity, Summary
 from featherbench.reports.charts.front import AtCost, front_chart
 from featherbench.reports.charts.parts import row_colours
@@ -59,9 +70,7 @@ def page(report: Report) -> Page | None:
     boards = [board for board in report.boards if any(_has(board, row) for row in board.rows)]
     if not boards:
         return None
-    how = Folded(
-        title="How to read this page", blocks=tuple(Text(text=text) for text in (FRONT, FIGURES, COSTS, HOW_TO_READ))
-    )
+    how = how_to_read(FRONT, FIGURES, COSTS, HOW_TO_READ)
     blocks = (how, *(block for board in boards for block in _board(board)))
     return Page(path="efficiency.html", title="Efficiency", lead=LEAD, blocks=blocks)
 
@@ -78,7 +87,7 @@ def _board(board: Board) -> Iterator[Block]:
     name = board_name(board)
     yield Heading(level=2, text=board_title(board))
     if board.cautions:
-        yield Bullets(items=tuple(f"Caution: {caution.text}." for caution in board.cautions), caution=True)
+        yield cautions(caution.text for caution in board.cautions)
     yield from _figures(board, name)
     yield front_table(board, f"front-{name}")
     yield Heading(level=3, text="At equal budgets")

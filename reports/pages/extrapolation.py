@@ -6,7 +6,19 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from featherbench.reports.blocks import Block, Bullets, Entry, Figure, Folded, Heading, Page, Table, Text, entries
+from featherbench.reports.blocks import (
+    Block,
+    Entry,
+    Figure,
+    Folded,
+    Heading,
+    Page,
+    Table,
+    Text,
+    cautions,
+    entries,
+    how_to_read,
+)
 from featherbench.reports.boards import ALL, SEEN, UNSEEN, Board, Summary
 from featherbench.reports.categories import (
     LEAST_CATEGORIES,
@@ -47,8 +59,7 @@ def page(report: Report) -> Page | None:
     boards = [board for board in report.boards if _metrics(board)]
     if not boards:
         return None
-    how = Folded(title="How to read this page", blocks=(Text(text=GAPS), Text(text=HOW_TO_READ)))
-    blocks = [how, *(block for board in boards for block in _board(board))]
+    blocks = [how_to_read(GAPS, HOW_TO_READ), *(block for board in boards for block in _board(board))]
     return Page(path="extrapolation.html", title="Extrapolation", lead=LEAD, blocks=tuple(blocks))
 
 
@@ -60,7 +71,7 @@ def _board(board: Board) -> Iterator[Block]:
     metrics, name = _metrics(board), board_name(board)
     yield Heading(level=2, text=board_title(board))
     if board.cautions:
-        yield Bullets(items=tuple(f"Caution: {caution.text}." for caution in board.cautions), caution=True)
+        yield cautions(caution.text for caution in board.cautions)
     first = metrics[0]
     yield gaps_table(board, first, f"gaps-{name}")
     both = [(row.label, row.scores[first, SEEN], row.scores[first, UNSEEN]) for row in board.rows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from featherbench.harness.records import content_hash
-from featherbench.reports.blocks import Block, Entry, Figure, Folded, Heading, Page, Table, Text, entries
+from featherbench.reports.blocks import Block, Entry, Figure, Heading, Page, Table, Text, entries, how_to_read
 from featherbench.reports.boards import COPY, UNTUNED, Board
 from featherbench.reports.budget import studies
 from featherbench.reports.charts.series import Axis, Point, series_chart
@@ -47,8 +47,7 @@ SENSITIVITY = (
 def page(report: Report) -> Page:
     """Return the page."""
     rows = ledger(report.contents, report.searches)
-    how = Folded(title="How to read this page", blocks=tuple(Text(text=text) for text in (EQUAL, ESTIMAND, WORDS)))
-    blocks: list[Block] = [how, ledger_table(report, rows)]
+    blocks: list[Block] = [how_to_read(EQUAL, ESTIMAND, WORDS), ledger_table(report, rows)]
     blocks += [Heading(level=2, text="Unequal treatment"), *_warnings(report.boards)]
     if report.boards:
         blocks += [Heading(level=2, text="Baselines"), baselines_table(report.boards)]

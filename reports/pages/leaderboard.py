@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from featherbench.harness.records import Cell
 from featherbench.reports.aggregate import without_final
-from featherbench.reports.blocks import Block, Entry, Folded, Heading, Page, Table, Text, entries
+from featherbench.reports.blocks import Block, Entry, Heading, Page, Table, Text, entries, how_to_read
 from featherbench.reports.boards import ALL, Board, Summary
 from featherbench.reports.charts.strip import strip
 from featherbench.reports.comparisons import Difference, Headline
@@ -70,7 +70,7 @@ def page(report: Report) -> Page:
     """Return the first page."""
     rows = [(board, row) for board in report.boards for row in board.by_score()]
     plans = ", ".join(dict.fromkeys(plan.name for plan in report.contents.plans)) or "no plan recorded"
-    blocks: list[Block] = [Folded(title="How to read this page", blocks=tuple(Text(text=t) for t in HOW_TO_READ))]
+    blocks: list[Block] = [how_to_read(*HOW_TO_READ)]
     if rows:
         blocks += [leaderboard(report, rows)]
         for number, one in enumerate(report.headlines, start=1):

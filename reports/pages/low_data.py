@@ -7,7 +7,19 @@ from dataclasses import dataclass, replace
 
 from featherbench.harness.records import Trial
 from featherbench.reports import read
-from featherbench.reports.blocks import Block, Bullets, Entry, Figure, Folded, Heading, Page, Samples, Table, Text
+from featherbench.reports.blocks import (
+    Block,
+    Entry,
+    Figure,
+    Folded,
+    Heading,
+    Page,
+    Samples,
+    Table,
+    Text,
+    cautions,
+    how_to_read,
+)
 from featherbench.reports.boards import ALL, Board, Summary
 from featherbench.reports.charts.parts import row_colours
 from featherbench.reports.charts.training_sizes import BySize, training_sizes_chart
@@ -65,8 +77,7 @@ def page(report: Report) -> Page | None:
     found = series(report.boards)
     if not found:
         return None
-    how = Folded(title="How to read this page", blocks=(Text(text=DRAWS), Text(text=HOW_TO_READ)))
-    blocks = [how, *(block for one in found for block in _series(report, one))]
+    blocks = [how_to_read(DRAWS, HOW_TO_READ), *(block for one in found for block in _series(report, one))]
     return Page(path="low-data.html", title="Low data", lead=LEAD, blocks=tuple(blocks))
 
 
@@ -91,8 +102,8 @@ def _series(report: Report, found: Series) -> Iterator[Block]:
     key, name = found.boards[0].key, "sizes-" + board_name(found.boards[0])
     title = f"{key.backbone} · {key.task}.{key.evaluated}"
     yield Heading(level=2, text=title)
-    if cautions := _cautions(found):
-        yield Bullets(items=cautions, caution=True)
+    if told := _told(found):
+        yield cautions(told)
     yield labelled_table(report, found, f"labelled-{name}", title)
     drawn = _drawn(found)
     if drawn:
@@ -112,17 +123,16 @@ def _series(report: Report, found: Series) -> Iterator[Block]:
     yield from _samples(report, found)
 
 
-def _cautions(found: Series) -> tuple[str, ...]:
+def _told(found: Series) -> list[str]:
+    """Return the cautions of the boards, equal ones once with their sizes."""
     told: dict[str, list[str]] = {}
     for board in found.boards:
         for caution in board.cautions:
             told.setdefault(caution.text, []).append(str(board.key.size))
-    lines = [f"Caution: {text} (size {', '.join(sizes)})." for text, sizes in told.items()]
+    lines = [f"{text} (size {', '.join(sizes)})" for text, sizes in told.items()]
     if found.unit == "seed":
-        lines.insert(
-            0, "Caution: no size has several draws, so intervals are over seeds and hold for these pairs only."
-        )
-    return tuple(lines)
+        lines.insert(0, "no size has several draws, so intervals are over seeds and hold for these pairs only")
+    return lines
 
 
 # --- what a size means ------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from featherbench.reports.blocks import Block, Code, Entry, Folded, Heading, Page, Table, Text, entries
+from featherbench.reports.blocks import Block, Code, Entry, Folded, Heading, Page, Table, Text, entries, how_to_read
 from featherbench.reports.citing import citation, methods_paragraph
 from featherbench.reports.provenance import Origin
 from featherbench.reports.report import Report
@@ -37,7 +37,7 @@ LOOKS = "How often each evaluated split was looked at"
 def page(report: Report) -> Page:
     """Return the page."""
     blocks: list[Block] = [
-        Folded(title="How to read this page", blocks=tuple(Text(text=text) for text in HOW_TO_READ)),
+        how_to_read(*HOW_TO_READ),
         Heading(level=2, text="To copy"),
         Code(title="Methods paragraph", text=methods_paragraph(report)),
         Code(title="Citation", text=citation()),

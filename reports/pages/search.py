@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from featherbench.harness.records import content_hash
-from featherbench.reports.blocks import Block, Entry, Figure, Folded, Heading, Page, Table, Text, entries
+from featherbench.reports.blocks import Block, Entry, Figure, Folded, Heading, Page, Table, Text, entries, how_to_read
 from featherbench.reports.budget import Budget, budgets
 from featherbench.reports.charts.series import Axis, Point, series_chart
 from featherbench.reports.report import Report
@@ -41,8 +41,7 @@ def page(report: Report) -> Page | None:
     """Return the page; None if no cell was searched."""
     if not report.searches:
         return None
-    how = Folded(title="How to read this page", blocks=tuple(Text(text=text) for text in HOW_TO_READ))
-    blocks: list[Block] = [how, Heading(level=2, text="Searches"), search_table(report.searches)]
+    blocks: list[Block] = [how_to_read(*HOW_TO_READ), Heading(level=2, text="Searches"), search_table(report.searches)]
     for search in report.searches:
         if search.tried:
             title = f"{search.label}: {len(search.tried)} configurations tried"
