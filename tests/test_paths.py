@@ -181,7 +181,7 @@ def test_a_copy_of_the_hub_lies_in_the_cache(
 
 EVIL = "../../<script>alert(3)</script>\x00"
 WRITTEN = (
-    r"(index|extrapolation|efficiency|low-data|ablations|paper|search|fairness|provenance)\.html"
+    r"(index|extrapolation|efficiency|low-data|ablations|paper|search|fairness|provenance|terms)\.html"
     r"|report\.md|(cells|trials)\.csv|(provenance|leaderboard)\.json|site\.(css|js)|(charts|vega)\.js"
     r"|(boards|trials)/[a-z0-9-]+\.html|tables/[a-z0-9-]+\.(csv|md|tex|parquet)|figures/[a-z0-9-]+\.(svg|png)"
 )
