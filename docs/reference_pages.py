@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from featherbench.harness import records, spec
 from featherbench.harness.cli import app
+from featherbench.reports.described import field_texts
 
 SECTIONS: dict[str, type[BaseModel]] = {"A plan": spec.PlanSpec} | spec.SECTIONS
 
@@ -30,10 +31,7 @@ def described(model: type[BaseModel]) -> dict[str, str]:
     for part in reversed(model.__mro__):
         if part.__module__ not in (spec.__name__, records.__name__):
             continue
-        body = ast.parse(inspect.getsource(part)).body[0].body  # type: ignore[attr-defined]
-        for field, text in zip(body, body[1:], strict=False):
-            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-                found[ast.unparse(field.target)] = " ".join(str(text.value.value).split())
+        found |= field_texts(ast.parse(inspect.getsource(part)).body[0])  # type: ignore[arg-type]
     return found
 
 

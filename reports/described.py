@@ -20,11 +20,15 @@ def options(method: str) -> dict[str, str]:
     """Return option -> what it is, of a method of this package."""
     tree = _tree("methods", method)
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)] if tree else []
-    found: dict[str, str] = {}
-    for fields in (one.body for one in classes):
-        for field, text in zip(fields, fields[1:], strict=False):
-            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-                found[ast.unparse(field.target)] = " ".join(str(text.value.value).split())
+    return {name: text for one in classes for name, text in field_texts(one).items()}
+
+
+def field_texts(node: ast.ClassDef) -> dict[str, str]:
+    """Return field -> the docstring that stands below it, of one class."""
+    found = {}
+    for field, text in zip(node.body, node.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            found[ast.unparse(field.target)] = " ".join(str(text.value.value).split())
     return found
 
 
