@@ -1,4 +1,4 @@
-"""One stored trial again, by itself: is its number what anybody gets with this code, these data and this machine?"""
+"""One finished trial again, by itself: is its number what anybody gets with this code, these data and this machine?"""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import sqlalchemy as sa
 import torch
 
-from featherbench.harness import backbones, data, tables
+from featherbench.harness import backbones, data
+from featherbench.harness.recorded import Recorded
 from featherbench.harness.records import PROTOCOL, Precision, Result, Trial
-from featherbench.harness.status import kept_predictions
-from featherbench.harness.store import Store
 from featherbench.harness.worker import Engine, Progress, config_of, method_of, run_trial
 from featherbench.methods import METHODS, UNTUNED
 from featherbench.tasks import TASKS
@@ -61,7 +59,8 @@ class Reproduction:
     """Validation losses of the recorded curve"""
     loss_difference: float | None
     """Largest; None if the curves have other steps, or only one of them a number there"""
-    outputs: int
+    outputs: int | None
+    """None if the record does not tell them"""
     outputs_differing: int
     delta_equal: bool | None
     """None if the trial kept no delta"""
@@ -74,17 +73,21 @@ class Reproduction:
 
     @property
     def bitwise(self) -> bool:
-        """True if every loss, output, score and bit of the delta is the recorded one."""
+        """True if every loss, output, score and bit of the delta is the recorded one, as far as the record tells."""
         scores = all(pair.same for pair in self.scores)
         same = self.status[0] == self.status[1] and self.loss_difference == 0.0 and self.outputs_differing == 0
         return same and scores and self.delta_equal is not False
 
     @property
     def within(self) -> bool:
-        """True if losses and outputs agree within what is allowed, and scores where all outputs do."""
+        """True if losses and outputs agree within what is allowed, and scores where all outputs do.
+
+        Where the record does not tell the outputs, the same losses must give the same scores.
+        """
         losses = self.loss_difference is not None and self.loss_difference <= self.tolerance
-        outputs = self.outputs_differing <= self.flips * self.outputs
-        scores = self.outputs_differing > 0 or all(pair.same for pair in self.scores)
+        outputs = self.outputs_differing <= self.flips * (self.outputs or 0)
+        may_flip = self.outputs_differing > 0 if self.outputs is not None else self.loss_difference != 0.0
+        scores = may_flip or all(pair.same for pair in self.scores)
         return self.status[0] == self.status[1] and losses and outputs and scores
 
     def as_json(self) -> dict[str, Any]:
@@ -97,13 +100,17 @@ class Reproduction:
         found = [
             *([] if self.status[0] == self.status[1] else [f"status: recorded {self.status[0]}, now {self.status[1]}"]),
             f"validation loss: largest of {self.losses} differences {_shown(self.loss_difference)}",
-            f"outputs: {self.outputs_differing} of {self.outputs} differ",
+            "outputs: the record does not tell them"
+            if self.outputs is None
+            else f"outputs: {self.outputs_differing} of {self.outputs} differ",
             f"delta: {delta}",
         ]
         found += [f"not as recorded: {name}, {was!r} then, {now!r} now" for name, (was, now) in self.differing.items()]
         if self.bitwise:
             return [*found, "reproduced: the same bits"]
-        allowed = f"{self.tolerance:g} in validation loss and {self.flips:.0%} of the outputs"
+        allowed = f"{self.tolerance:g} in validation loss"
+        if self.outputs is not None:
+            allowed += f" and {self.flips:.0%} of the outputs"
         reason = (
             "" if self.differing else "; versions, machine, threads and pack are as recorded, so the same bits were due"
         )
@@ -115,34 +122,38 @@ def _shown(difference: float | None) -> str:
 
 
 def rerun(
-    kept: Store,
-    trial_id: str,
+    was: Recorded,
     tolerance: float | None = None,
     threads: int | None = None,
     on_progress: Progress = lambda stage, done, total: None,
+    on_start: Callable[[], None] = lambda: None,
 ) -> Reproduction:
-    """Run a finished trial again in a scratch folder and compare; nothing but a look at the test split is stored.
+    """Run a finished trial again in a scratch folder and compare; nothing is stored.
 
-    It runs by itself, with the recorded number of threads on a CPU unless `threads` says another.
-    Raises: RerunError if the trial did not finish or what it was made of is not here; StoreError.
+    It runs by itself, with the recorded number of threads on a CPU unless `threads` says another. `on_start` is called
+    once nothing stands against it.
+    Raises: RerunError if the trial did not finish or what it was made of is not here.
     """
-    row = kept.trial(trial_id)
-    trial, cost = Trial.model_validate(row["spec"]), row["cost"] or {}
-    if row["status"] not in ("ok", "diverged"):
-        raise RerunError(f"trial {row['id']} is {row['status'] or 'unfinished'}: it has no result to reproduce.")
-    check(trial, row["provenance"] or {})
-    recorded_threads = re.fullmatch(r"CPU, (\d+) threads?", cost.get("device", ""))
+    trial, cost = was.trial, was.cost
+    if was.status not in ("ok", "diverged"):
+        raise RerunError(f"trial {was.id} is {was.status or 'unfinished'}: it has no result to reproduce.")
+    check(trial, was.provenance)
+    recorded_threads = re.fullmatch(r"CPU, (\d+) threads?", cost.device if cost else "")
     if threads or recorded_threads:
         torch.set_num_threads(threads or int(recorded_threads[1]))  # type: ignore[index]
-    kept.log_look(row["id"], "rerun")  # before hours of training, in case that the store cannot be written
+    on_start()
     with tempfile.TemporaryDirectory(prefix="featherbench-rerun-") as scratch:
         engine = Engine(
-            artifacts=scratch, scratch=scratch, slots=1, micro_batch=cost.get("micro_batch"), cache_disk_bytes=0
+            artifacts=scratch,
+            scratch=scratch,
+            slots=1,
+            micro_batch=cost.micro_batch if cost else None,
+            cache_disk_bytes=0,
         )
         result = run_trial(trial, engine, on_progress)
     if result.status == "failed":
         raise RerunError(f"trial {trial.id} failed now: {str(result.cause).splitlines()[0]}")
-    return compared(kept, row, trial, result, tolerance)
+    return compared(was, result, tolerance)
 
 
 def check(trial: Trial, provenance: Mapping[str, Any]) -> None:
@@ -184,36 +195,33 @@ def _refused(ask: Callable[[], Any], what: str) -> list[str]:
     return []
 
 
-def compared(
-    kept: Store, row: Mapping[str, Any], trial: Trial, result: Result, tolerance: float | None = None
-) -> Reproduction:
-    """Return a result beside the stored one."""
-    scores, curves = tables.scores, tables.curves
-    known = kept.rows(sa.select(scores).where(scores.c.trial == row["id"]).order_by(scores.c.position))
-    now = {(s.metric, s.subset): s.value for s in result.scores}
-    then = {(s["metric"], s["subset"]): s["value"] for s in known}
-    of_trial = (curves.c.trial == row["id"]) & (curves.c.name == "validation_loss")
-    losses = {r["step"]: r["value"] for r in kept.rows(sa.select(curves.c.step, curves.c.value).where(of_trial))}
-    again = {point.step: point.value for point in result.curve if point.name == "validation_loss"}
-    outputs = {p.item: (p.text, p.truncated) for p in kept_predictions(kept, row["id"])}
-    decoded = {p.item: (p.text, p.truncated) for p in result.predictions}
+def compared(was: Recorded, now: Result, tolerance: float | None = None) -> Reproduction:
+    """Return a result beside the recorded one."""
+    scores_now = {(s.metric, s.subset): s.value for s in now.scores}
+    scores_then = {(s.metric, s.subset): s.value for s in was.scores}
+    losses_now = {point.step: point.value for point in now.curve if point.name == "validation_loss"}
+    outputs = None if was.predictions is None else {p.item: (p.text, p.truncated) for p in was.predictions}
+    decoded = {p.item: (p.text, p.truncated) for p in now.predictions}
     return Reproduction(
-        trial=row["id"],
-        status=(row["status"], result.status),
+        trial=was.id,
+        status=(str(was.status), now.status),
         scores=tuple(
-            Pair(metric=m, subset=s, recorded=then.get((m, s)), reproduced=now.get((m, s))) for m, s in {**then, **now}
+            Pair(metric=m, subset=s, recorded=scores_then.get((m, s)), reproduced=scores_now.get((m, s)))
+            for m, s in {**scores_then, **scores_now}
         ),
-        losses=len(losses),
-        loss_difference=largest_difference(losses, again),
-        outputs=len(outputs),
-        outputs_differing=sum(outputs.get(item) != decoded.get(item) for item in {**outputs, **decoded}),
-        delta_equal=None if row["delta_sha256"] is None else row["delta_sha256"] == result.delta_sha256,
+        losses=len(was.validation_loss),
+        loss_difference=largest_difference(was.validation_loss, losses_now),
+        outputs=None if outputs is None else len(outputs),
+        outputs_differing=sum(outputs.get(item) != decoded.get(item) for item in {**outputs, **decoded})
+        if outputs is not None
+        else 0,
+        delta_equal=None if was.delta_sha256 is None else was.delta_sha256 == now.delta_sha256,
         differing=circumstances(
-            {**(row["provenance"] or {}), "pack": (row["cost"] or {}).get("pack")},
-            {**result.provenance, "pack": result.cost.pack if result.cost else None},
+            {**was.provenance, "pack": was.cost.pack if was.cost else None},
+            {**now.provenance, "pack": now.cost.pack if now.cost else None},
         ),
-        tolerance=TOLERANCE[trial.precision] if tolerance is None else tolerance,
-        flips=FLIPS[trial.precision],
+        tolerance=TOLERANCE[was.trial.precision] if tolerance is None else tolerance,
+        flips=FLIPS[was.trial.precision],
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ import sqlalchemy as sa
 
 from featherbench.harness import data, tables
 from featherbench.harness.deltas import delta_bytes
-from featherbench.harness.records import Cell, Prediction, ScoreValue, Trial
+from featherbench.harness.recorded import kept_predictions, recorded, text_of
+from featherbench.harness.records import Cell, ScoreValue, Trial
 from featherbench.harness.score import score
 from featherbench.harness.spec import FinalSpec
 from featherbench.harness.store import Store, StoreError
@@ -119,15 +119,6 @@ def listed(kept: Store) -> list[dict[str, Any]]:
     return rows
 
 
-def kept_predictions(kept: Store, trial_id: str) -> list[Prediction]:
-    """Return a trial's predictions in item order."""
-    where = tables.predictions.c.trial == trial_id
-    columns = (tables.predictions.c.item, tables.predictions.c.text, tables.predictions.c.truncated)
-    return [
-        Prediction(**row) for row in kept.rows(sa.select(*columns).where(where).order_by(tables.predictions.c.item))
-    ]
-
-
 def rescore(kept: Store, trial_id: str) -> tuple[ScoreValue, ...]:
     """Score a trial's kept predictions again and replace its scores; logged as a look at the split.
 
@@ -151,19 +142,8 @@ def export_trial(kept: Store, trial_id: str, artifacts: str, destination: Path) 
     """Write a trial's record, scores, predictions and delta into a folder; return the files."""
     row = kept.trial(trial_id)
     destination.mkdir(parents=True, exist_ok=True)
-    where = tables.scores.c.trial == row["id"]
-    content = {
-        "id": row["id"],
-        "trial": row["spec"],
-        "status": row["status"],
-        "cause": row["cause"],
-        "cost": row["cost"],
-        "provenance": row["provenance"],
-        "scores": kept.rows(sa.select(tables.scores).where(where)),
-        "predictions": [p.model_dump() for p in kept_predictions(kept, row["id"])],
-    }
     record = destination / "trial.json"
-    record.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
+    record.write_text(text_of(recorded(kept, row["id"])), encoding="utf-8")
     if not row["delta"]:
         return [record]
     delta = destination / "delta.safetensors"

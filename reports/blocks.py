@@ -124,6 +124,13 @@ class Page:
     blocks: tuple[Block, ...] = field(default=())
     listed: bool = True
     """False: reached by links only, as trial pages are"""
+    record: str = ""
+    """JSON that lies beside the page, by its name with .json; empty: none"""
+
+    @property
+    def record_path(self) -> str:
+        """Where the record lies, relative to the site's folder; empty: none."""
+        return self.path.removesuffix(".html") + ".json" if self.record else ""
 
     def all_blocks(self) -> Iterator[Block]:
         """Yield every block, folded ones too."""

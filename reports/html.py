@@ -38,7 +38,7 @@ def html(page: Page, menu: Sequence[Link]) -> str:
         menu=menu,
         root="../" * page.path.count("/"),
         charts=any(isinstance(block, Figure) for block in page.all_blocks()),
-        data=DATA,
+        data=(*DATA, page.record_path) if page.record else DATA,
     )
 
 

@@ -1,4 +1,4 @@
-"""Store -> what only the pages of trials show, for many trials at once: curves, a few outputs, attempts."""
+"""Store -> what only the pages and files of trials show, for many trials at once: curves, a few outputs, attempts."""
 
 from __future__ import annotations
 
@@ -39,19 +39,26 @@ class Detail:
     """By name; finite values only"""
     not_finite: int = 0
     """Values of the curves that are not"""
+    validation_loss: Mapping[int, float | None] = field(default_factory=dict)
+    """By optimiser step; None where it was not finite"""
+    delta_sha256: str | None = None
     outputs: tuple[tuple[int, str, bool], ...] = ()
     """(item, text, truncated) of the first items"""
     attempts: tuple[Attempt, ...] = ()
 
 
 def details(store: Store, trials: Sequence[str]) -> dict[str, Detail]:
-    """Return {trial: its detail} in three queries."""
-    curves, not_finite = _curves(store, trials)
+    """Return {trial: its detail} in four queries."""
+    curves, not_finite, losses = _curves(store, trials)
+    deltas = sa.select(tables.trials.c.id, tables.trials.c.delta_sha256).where(tables.trials.c.id.in_(list(trials)))
+    hashes = {trial: sha256 for trial, sha256 in store.tuples(deltas)}
     outputs, attempts = _outputs(store, trials), _attempts(store, trials)
     return {
         trial: Detail(
             curves=curves[trial],
             not_finite=not_finite[trial],
+            validation_loss=losses[trial],
+            delta_sha256=hashes.get(trial),
             outputs=tuple(outputs[trial]),
             attempts=tuple(attempts[trial]),
         )
@@ -61,9 +68,10 @@ def details(store: Store, trials: Sequence[str]) -> dict[str, Detail]:
 
 def _curves(
     store: Store, trials: Sequence[str]
-) -> tuple[dict[str, dict[str, list[tuple[int, float]]]], dict[str, int]]:
+) -> tuple[dict[str, dict[str, list[tuple[int, float]]]], dict[str, int], dict[str, dict[int, float | None]]]:
     found: dict[str, dict[str, list[tuple[int, float]]]] = defaultdict(lambda: defaultdict(list))
     not_finite: dict[str, int] = defaultdict(int)
+    losses: dict[str, dict[int, float | None]] = defaultdict(dict)
     kept = tables.curves.c
     shown = kept.trial.in_(list(trials)) & kept.name.in_(CURVES)
     columns = sa.select(kept.trial, kept.name, kept.step, kept.value).where(shown)
@@ -74,7 +82,10 @@ def _curves(
         if finite:
             found[trial][name] = finite
         not_finite[trial] += len(points) - len(finite)
-    return found, not_finite
+        if name == "validation_loss":
+            known = dict(finite)
+            losses[trial] = {step: known.get(step) for step, _ in points}
+    return found, not_finite, losses
 
 
 def _outputs(store: Store, trials: Sequence[str]) -> dict[str, list[tuple[int, str, bool]]]:

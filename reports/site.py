@@ -97,6 +97,9 @@ def _write_site(report: Report, out: Path) -> list[Path]:
         for page in chain(pages, trial.pages(report)):
             write(out / page.path, html(page, menu))
             written.append(out / page.path)
+            if page.record:
+                write(out / page.record_path, page.record)
+                written.append(out / page.record_path)
         for table in tables:
             sheets.write_table(table, out / "tables")
         written += _write_data(report, pages, out)
@@ -132,7 +135,7 @@ def _write_data(report: Report, pages: list[Page], out: Path) -> list[Path]:
 
 def _remove_old(out: Path, written: set[Path]) -> None:
     """Remove what an earlier report left in the site's folders: pages of trials that the store no longer holds."""
-    ours = re.compile(r"[a-z0-9-]+\.(html|csv|md|tex|parquet|svg|png)")
+    ours = re.compile(r"[a-z0-9-]+\.(html|json|csv|md|tex|parquet|svg|png)")
     for folder in FOLDERS:
         for path in (out / folder).iterdir():
             if path not in written and ours.fullmatch(path.name):

@@ -12,7 +12,7 @@ from scipy import optimize, stats
 
 from featherbench.reports.claims import answer
 from featherbench.reports.compare import compare, compared_json
-from featherbench.reports.comparisons import difference, mean_difference, unlike
+from featherbench.reports.comparisons import UNVARIED, difference, mean_difference, unlike
 from featherbench.reports.measured import MIXED
 from featherbench.reports.pages.leaderboard import headline_blocks
 from featherbench.reports.read import claim_looks
@@ -219,7 +219,7 @@ def test_a_row_without_randomness_stands_beside_every_draw(report):
     scores, psi = row_by_hand("full_ft", 100)
     whole, alone = by_hand("untuned", 100, 0)
     check_intervals(found.found, scores - whole, psi - alone)
-    assert found.note == "" and not unlike(*rows_of(report, 100, "full_ft", "untuned")[1:])
+    assert found.note == UNVARIED and not unlike(*rows_of(report, 100, "full_ft", "untuned")[1:])
     assert compared(report, "untuned", "full_ft").estimate == pytest.approx(-found.estimate)
 
 

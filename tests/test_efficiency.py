@@ -134,6 +134,27 @@ def test_where_lower_is_better_the_front_turns_round(report, monkeypatch):
 # --- budgets, storage, latency ----------------------------------------------------------------------------------------
 
 
+def test_the_best_row_within_a_budget_is_told_with_those_that_may_be_as_good(page):
+    found = {fields[0].text: [entry.text for entry in fields[1:]] for fields in table(page, "within-").rows}
+    assert list(found) == ["0.01 %", "0.1 %", "0.3 %", "1 %", "3 %"]
+    assert found["0.01 %"][0] == "embedding_only" and found["0.01 %"][2:] == ["no other row fits", "1"]
+    means = {method: score(method) for method in ("infix", "prefix", "adapter", "embedding_only")}
+    best = max(means, key=means.__getitem__)
+    assert (best, found["0.1 %"][0]) == ("infix", "infix") and found["0.1 %"][1].startswith(f"{means['infix']:.1f} ± ")
+    assert found["0.1 %"][2:] == ["prefix", "3"], "0.105 % is within a tenth"
+    assert found["3 %"][2:] == ["prefix", "4"], "the adapter of 1.2 % fits, and is worse"
+
+
+def test_where_nothing_fits_a_budget_the_smallest_size_is_told(tmp_path):
+    stored = {"prefix": 40_000, "infix": 20_000}
+    store = invented.full_store(
+        tmp_path, ITEMS, lambda m, _: invented.cost_of(m, stored_parameters=stored[m]), ["prefix", "infix"]
+    )
+    rows = {fields[0].text: fields[1:] for fields in table(efficiency.page(collect(store)), "within-").rows}
+    assert (rows["0.1 %"][0].text, rows["0.1 %"][0].note) == ("–", "the smallest ranked row stores 2 %")
+    assert rows["1 %"][0].text == "–" and rows["3 %"][0].text == "infix"
+
+
 def test_rows_stand_at_the_budget_that_they_meet(page):
     found = table(page, "budgets-")
     assert [entry.text for entry in found.header[2:]] == ["0.01 %", "0.1 %", "0.3 %", "1 %", "3 %"]

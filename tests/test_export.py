@@ -310,7 +310,9 @@ def test_the_folder_says_what_it_is(causal: tuple[Path, dict[str, Trial]], tmp_p
     assert about["input"] == 'the pieces of " " + input, then 2 virtual tokens, then the end mark <|end|>'
     assert about["licences"] == {"backbone": "see where the backbone comes from", "data": "CC0-1.0"}
     text = (to / "README.md").read_text()
-    assert trial.backbone_sha256 in text and f"featherbench rerun {trial.id}" in text
+    assert (
+        trial.backbone_sha256 in text and "`featherbench rerun trial.json`, typed in this folder, reproduces it" in text
+    )
     assert about["input"] in text
 
 
@@ -377,7 +379,7 @@ def test_the_lines_of_the_readme_give_the_outputs_of_the_trial(
     folder, trials = feather
     to = exported(folder, trials[row], tmp_path / "there", kind)
     record = Store(f"sqlite:///{folder}/store.sqlite")
-    from featherbench.harness.status import kept_predictions
+    from featherbench.harness.recorded import kept_predictions
 
     predictions = kept_predictions(record, trials[row].id)
     examples = load("places", "test")

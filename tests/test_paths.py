@@ -183,7 +183,8 @@ EVIL = "../../<script>alert(3)</script>\x00"
 WRITTEN = (
     r"(index|extrapolation|efficiency|low-data|ablations|paper|search|fairness|provenance|terms)\.html"
     r"|report\.md|(cells|trials)\.csv|(provenance|leaderboard)\.json|site\.(css|js)|(charts|vega)\.js"
-    r"|(boards|trials)/[a-z0-9-]+\.html|tables/[a-z0-9-]+\.(csv|md|tex|parquet)|figures/[a-z0-9-]+\.(svg|png)"
+    r"|(boards|trials)/[a-z0-9-]+\.html|trials/[a-z0-9]+\.json"
+    r"|tables/[a-z0-9-]+\.(csv|md|tex|parquet)|figures/[a-z0-9-]+\.(svg|png)"
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from featherbench.harness import tables, worker
-from featherbench.harness.cli import ENVIRONMENT, FAILED, app
+from featherbench.harness.cli import ENVIRONMENT, FAILED, USAGE, app
 from featherbench.harness.plan import CellPlan, expand, place_of
 from featherbench.harness.records import Result as TrialResult
 from featherbench.harness.records import Trial
@@ -23,6 +24,7 @@ from featherbench.harness.store import Store
 from featherbench.harness.tuned import BatchRows
 from featherbench.harness.worker import Engine, run_trial
 from featherbench.methods.embedding_only import place_embeddings
+from featherbench.reports.site import write_report
 
 torch.set_num_threads(1)
 
@@ -193,6 +195,77 @@ def test_an_untuned_backbone_is_decoded_again(tiny_gpt2: str, tmp_path: Path) ->
     _, trial = ran(tmp_path, cell)
     done = again(tmp_path, trial)
     assert done.exit_code == 0 and "reproduced: the same bits" in done.stdout, done.output
+
+
+# --- from a file, without the store --------------------------------------------------------------------------------------
+
+
+def published(folder: Path, backbone: str) -> tuple[Trial, Path]:
+    """Run a trial, write the report, and return the trial and its file there; the run's own folder is gone."""
+    (cell,) = cells(backbone)
+    kept, trial = ran(folder / "run", cell)
+    write_report(kept, folder / "site")
+    shutil.rmtree(folder / "run")
+    return trial, folder / "site" / "trials" / f"{trial.id}.json"
+
+
+def rerun_of(file: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["rerun", str(file), *arguments])
+
+
+def test_whoever_has_the_site_alone_can_run_a_trial_again(tiny_gpt2: str, tmp_path: Path) -> None:
+    trial, file = published(tmp_path, tiny_gpt2)
+    done = rerun_of(file)
+    assert done.exit_code == 0, done.output
+    assert "differences 0\noutputs: the record does not tell them\ndelta: sha256 equal" in done.stdout
+    assert done.stdout.endswith("reproduced: the same bits\n")
+    page = file.with_suffix(".html").read_text()
+    assert f"featherbench rerun trials/{trial.id}.json" in page and f'href="../trials/{trial.id}.json"' in page
+    content = json.loads(file.read_text())
+    assert "predictions" not in content and content["trial"] == trial.stated()
+
+
+def test_without_outputs_equal_losses_must_give_equal_scores(tiny_gpt2: str, tmp_path: Path) -> None:
+    _, file = published(tmp_path, tiny_gpt2)
+    content = json.loads(file.read_text())
+    content["scores"][0]["value"] += 0.5
+    file.write_text(json.dumps(content))
+    assert rerun_of(file).exit_code == FAILED
+    content["validation_loss"]["2"] += 4e-6  # another machine's: outputs may flip, and a score with them
+    file.write_text(json.dumps(content))
+    near = json.loads(rerun_of(file, "--json").stdout)
+    assert near["within"] and not near["bitwise"] and near["outputs"] is None
+    content["validation_loss"]["2"] += 4e-5
+    file.write_text(json.dumps(content))
+    assert rerun_of(file).exit_code == FAILED
+
+
+def test_an_export_is_enough_too_and_tells_the_outputs(tiny_gpt2: str, tmp_path: Path) -> None:
+    (cell,) = cells(tiny_gpt2)
+    _, trial = ran(tmp_path, cell)
+    export = ["export", trial.id, "--out", str(tmp_path), "-o", str(tmp_path / "there")]
+    assert CliRunner().invoke(app, export).exit_code == 0
+    done = rerun_of(tmp_path / "there" / "trial.json")
+    assert done.exit_code == 0 and "outputs: 0 of 4 differ" in done.stdout, done.output
+
+
+def test_a_file_that_is_no_record_is_one_line(tiny_gpt2: str, tmp_path: Path) -> None:
+    _, file = published(tmp_path, tiny_gpt2)
+    content = json.loads(file.read_text())
+
+    def refused(text: str) -> str:
+        file.write_text(text)
+        done = rerun_of(file)
+        assert done.exit_code == USAGE and done.stderr.count("\n") == 1, done.output
+        return done.stderr
+
+    for text in ("", "[]", "{}", '"x"', json.dumps({**content, "trial": {}}), json.dumps({**content, "scores": 3})):
+        assert "is no record of a trial" in refused(text)
+    other = {**content["trial"], "seed": content["trial"]["seed"] + 1}
+    assert "was changed: its trial is " in refused(json.dumps({**content, "trial": other}))
+    own = {**content["trial"], "definition": {"files": {"train": "ab" * 32}}}
+    assert "trained on files of its owner" in refused(json.dumps({**content, "trial": own}))
+    assert rerun_of(tmp_path / "gone.json").exit_code == ENVIRONMENT
 
 
 # --- what must be as recorded ----------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from featherbench.harness import store as store_module
 from featherbench.harness import tables
+from featherbench.harness.recorded import kept_predictions
 from featherbench.harness.records import (
     Cell,
     Cost,
@@ -34,7 +35,7 @@ from featherbench.harness.records import (
     content_hash,
 )
 from featherbench.harness.score import score
-from featherbench.harness.status import kept_predictions, log_of
+from featherbench.harness.status import log_of
 from featherbench.harness.store import LeaseLost, Store, StoreError, sqlite_path
 from featherbench.harness.tables import SCHEMA
 from featherbench.tasks import TASKS
@@ -196,7 +197,7 @@ def test_a_result_comes_back_as_it_was(store: Store) -> None:
     assert (row["delta"], row["delta_sha256"]) == (wanted.delta, wanted.delta_sha256)
     assert row["provenance"] == wanted.provenance
     assert Cost(**row["cost"]) == COST
-    assert tuple(kept_predictions(store, one.id)) == wanted.predictions
+    assert kept_predictions(store, one.id) == wanted.predictions
     curve = store.rows(sa.select(tables.curves.c["step", "name", "value"]))
     assert {CurvePoint(**point) for point in curve} == set(wanted.curve)
     assert kept_scores(store, one) == wanted.scores

@@ -230,7 +230,10 @@ def export(
 
 
 def rerun(
-    trial: Annotated[str, typer.Argument(help="Trial id, or its beginning")],
+    trial: Annotated[
+        str,
+        typer.Argument(metavar="TRIAL|FILE", help="Trial id, or its beginning; or the .json of a trial in a report"),
+    ],
     tolerance: Annotated[
         float | None,
         typer.Option(min=0, metavar="LOSS", help="Most that validation losses may differ; default: by precision"),
@@ -242,13 +245,20 @@ def rerun(
 ) -> None:
     """Train, decode and score a finished trial again, by itself, and compare; the store's result stays as it is.
 
-    Refused where backbone, data, method or task are not the recorded ones (exit code 3). Decoding the test split again
-    is logged as a look at it. Exit code 1 if the trial is not reproduced within the tolerance.
+    A file needs no store: the .json beside a trial's page in a report, or an export's trial.json.
 
-    Example:  featherbench rerun 3f2a --out runs/quickstart
+    Refused where backbone, data, method or task are not the recorded ones (exit code 3). Decoding the test split again
+    is logged as a look at it in the store. Exit code 1 if the trial is not reproduced within the tolerance.
+
+    Examples:
+
+      featherbench rerun 3f2a --out runs/quickstart
+
+      featherbench rerun site/trials/3f2ac19b7d04.json
     """
     with mended_errors():
         quiet_libraries()
+        from featherbench.harness.recorded import from_file, recorded
         from featherbench.harness.rerun import rerun as again
 
         stages: list[str] = []
@@ -258,7 +268,12 @@ def rerun(
                 stages.append(stage)
                 say(f"{stage} ...", error=True)
 
-        found = again(store_to_read(store, out), trial, tolerance, threads, tell)
+        if trial.endswith(".json"):
+            found = again(from_file(Path(trial)), tolerance, threads, tell)
+        else:
+            kept = store_to_read(store, out)
+            was = recorded(kept, trial)
+            found = again(was, tolerance, threads, tell, on_start=lambda: kept.log_look(was.id, "rerun"))
     show_json(found.as_json()) if as_json else _show_reproduction(found)
     if not found.within:
         raise typer.Exit(FAILED)

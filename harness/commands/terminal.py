@@ -69,7 +69,15 @@ def mended_errors() -> Iterator[None]:
     from featherbench.harness.store import StoreError
     from featherbench.tasks.files import DataError
 
-    usage = ("PlanError", "UnsupportedBackbone", "BudgetError", "OutputError", "ExportError", "ClaimError")
+    usage = (
+        "PlanError",
+        "UnsupportedBackbone",
+        "BudgetError",
+        "OutputError",
+        "ExportError",
+        "ClaimError",
+        "RecordedError",
+    )
     environment = (
         "BackboneError",
         "ClusterError",

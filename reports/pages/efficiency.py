@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from featherbench.reports.blocks import (
     Block,
@@ -22,8 +23,9 @@ from featherbench.reports.charts.front import AtCost, front_chart
 from featherbench.reports.charts.parts import row_colours
 from featherbench.reports.estimates import HOW_TO_READ, interval_entry, missing
 from featherbench.reports.latency import Latency, bare, latency, overhead
+from featherbench.reports.ranking import Ranking, ranking
 from featherbench.reports.report import Report
-from featherbench.reports.tables import board_name, board_path, board_title, cost_entry
+from featherbench.reports.tables import board_name, board_path, board_title, cost_entry, count_entry
 from featherbench.reports.text import bytes_text, flops_text, number_text, seconds_text, times_text
 
 LEAD = "The score of every row against what it costs, at equal budgets of stored parameters, for many tasks, and when it is used."
@@ -56,6 +58,12 @@ AT_BUDGET = (
     "A row stands in the column of the budget that its stored parameters meet within a tenth. “Sized for it”: the plan asked "
     "for this budget, and the method's length or width was chosen to come closest. “Matched”: it comes so close by itself. "
     "Columns are the protocol's budgets and those of the plan; an empty one is met by no row."
+)
+WITHIN = (
+    "Of the ranked rows that store at most this share of the backbone (a tenth more is allowed, as below), the one with the "
+    "best mean. “Not told apart” are the others whose simultaneous 95 % rank interval, among these rows alone, reaches the "
+    "first place: this design cannot say that they are worse. Rows without a rank on the leaderboard are left out, as they were "
+    "treated differently or nothing of them was tuned."
 )
 COSTS = (
     "Costs are means over the trials that enter the score. FLOPs are computed, bytes and seconds are measured: they depend "
@@ -90,6 +98,9 @@ def _board(board: Board) -> Iterator[Block]:
         yield cautions(caution.text for caution in board.cautions)
     yield from _figures(board, name)
     yield front_table(board, f"front-{name}")
+    yield Heading(level=3, text="Best within a budget")
+    yield Text(text=WITHIN)
+    yield within_table(board, f"within-{name}")
     yield Heading(level=3, text="At equal budgets")
     yield Text(text=AT_BUDGET)
     if table := budgets_table(board, f"budgets-{name}"):
@@ -208,12 +219,61 @@ def budget_of(row: Summary, budget: float) -> str:
     return "sized for it" if sized else "matched"
 
 
+def _budgets(board: Board) -> list[float]:
+    """Return the shares that a board has columns for: the protocol's and its plan's own."""
+    own = {row.cell.budget for row in board.rows if row.cell.budget is not None}
+    own |= {SMALLEST for row in board.rows if budget_of(row, SMALLEST)}
+    return sorted({*BUDGETS, *(b for b in own if not any(math.isclose(b, other) for other in BUDGETS))})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Within:
+    """The ranked rows of a board that store at most a share of the backbone."""
+
+    fitting: tuple[Summary, ...]
+    """The best mean first"""
+    tied: tuple[Summary, ...]
+    """Those that are not told apart from the first"""
+
+
+def within(board: Board, budget: float) -> Within:
+    """Return the ranked rows that fit a budget, ranked among themselves."""
+    assert board.primary is not None
+    fitting = []
+    for row in board.by_score():
+        percent = row.costs["stored_percent"].value
+        if row.rank and percent is not None and percent / 100 <= budget * (1 + TOLERANCE) * (1 + 1e-9):
+            fitting.append(row)
+    again = [Ranking(runs=row.counted, unit=row.unit, fixed={}) for row in fitting]
+    found = ranking(again, board.primary, board.items) if fitting else []
+    tied = [row for row, one in zip(fitting[1:], found[1:], strict=True) if one.rank and one.rank[0] == 1]
+    return Within(fitting=tuple(fitting), tied=tuple(tied))
+
+
+def within_table(board: Board, name: str) -> Table:
+    """Return for each budget the best row that fits, and which others may be as good."""
+    stored = [row.costs["stored_percent"].value for row in board.rows if row.rank]
+    least = min((percent for percent in stored if percent is not None), default=None)
+    rows = []
+    for budget in _budgets(board):
+        found = within(board, budget)
+        share = Entry(text=f"{100 * budget:g} %", value=100 * budget)
+        if found.fitting:
+            best = found.fitting[0]
+            tied = ", ".join(row.label for row in found.tied) or ("none" if found.fitting[1:] else "no other row fits")
+            score = interval_entry(best.scores[board.primary or "", ALL])
+            rows.append((share, Entry(text=best.label), score, Entry(text=tied), count_entry(len(found.fitting))))
+        else:
+            why = "no row has a rank" if least is None else f"the smallest ranked row stores {number_text(least)} %"
+            rows.append((share, missing(why), missing(""), missing(""), count_entry(0)))
+    header = entries("at most", "best row", board.primary or "", "not told apart from it", "rows that fit")
+    return Table(name=name, title=f"Best within a budget: {board_title(board)}", header=header, rows=tuple(rows))
+
+
 def budgets_table(board: Board, name: str) -> Table | None:
     """Return the score of each row at the budget that it meets; None if no row meets one."""
     assert board.primary is not None
-    own = {row.cell.budget for row in board.rows if row.cell.budget is not None}
-    own |= {SMALLEST for row in board.rows if budget_of(row, SMALLEST)}
-    budgets = sorted({*BUDGETS, *(b for b in own if not any(math.isclose(b, other) for other in BUDGETS))})
+    budgets = _budgets(board)
     rows = []
     for row in board.by_score():
         how = [budget_of(row, budget) for budget in budgets]

@@ -85,7 +85,8 @@ def page(report: Report) -> Page:
         blocks += [Heading(level=2, text=unplaced.title, anchor="unplaced"), unplaced]
     if troubles := troubles_table(report.contents):
         blocks += [Heading(level=2, text=troubles.title, anchor="troubles"), troubles]
-    lead = f"What each method scored, how surely, and what it cost. Plans: {plans}."
+    best = " Which row is best within a budget stands under “Efficiency”." if rows else ""
+    lead = f"What each method scored, how surely, and what it cost.{best} Plans: {plans}."
     return Page(path="index.html", title="Leaderboard", lead=lead, blocks=tuple(blocks))
 
 

@@ -28,8 +28,8 @@ AGAIN = (
     "To run a plan again, install featherbench {version} (of the commit under “Machines and packages”, if one stands there), "
     "save the plan's text as plan.yaml and type “featherbench run plan.yaml --out runs/again”. To run one row, leave the other "
     "methods and the headline list, if there is one, out of the text. “featherbench plan plan.yaml --probe” says beforehand "
-    "how long it takes. The same command goes on where it was stopped. A single trial is run again from the store of this "
-    "report: its page has the command."
+    "how long it takes. The same command goes on where it was stopped. A single trial is run again from the file beside its "
+    "page, trials/ID.json, with nothing else of the run: its page has the command."
 )
 LOOKS = "How often each evaluated split was looked at"
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
+from featherbench.harness.recorded import Recorded, text_of
 from featherbench.harness.records import Trial
 from featherbench.reports import read
 from featherbench.reports.aggregate import COSTS, cost_value
@@ -38,9 +39,15 @@ from featherbench.reports.text import (
 )
 
 AGAIN = (
-    "featherbench and the run's folder are needed. The trial is trained again, and what came out is set beside what is recorded "
-    "here: on one machine with the same versions every bit is the same; elsewhere validation losses within 1e-5 and 98 % of "
-    "the outputs (float32)."
+    "The first command needs featherbench and this site alone: type it in the site's folder. The file lies beside this page "
+    "(its name stands below, under “Data”) and holds everything that makes this trial what it is, its scores and its losses; "
+    "backbone and data must be the recorded ones, by their hashes. The others need the run's folder. The trial is trained "
+    "again, and what came out is set beside what is recorded: on one machine with the same versions every bit is the same; "
+    "elsewhere validation losses within 1e-5 and 98 % of the outputs (float32)."
+)
+OWN_DATA = (
+    "featherbench and the run's folder are needed, and the data: files of their owner's, which this site does not hold. The "
+    "trial is trained again, and what came out is set beside what is recorded."
 )
 BATCH = 250
 """Trials read at once"""
@@ -64,7 +71,12 @@ def pages(report: Report) -> Iterator[Page]:
             runs = places[trial_id]
             blocks = tuple(_blocks(runs, detail, texts.of(runs[0].trial, detail), boards.get(trial_id), folder))
             yield Page(
-                path=trial_path(trial_id), title=f"Trial {trial_id}", lead=_lead(runs), blocks=blocks, listed=False
+                path=trial_path(trial_id),
+                title=f"Trial {trial_id}",
+                lead=_lead(runs),
+                blocks=blocks,
+                listed=False,
+                record=text_of(_recorded(runs[0], detail)) if runs[0].status else "",
             )
 
 
@@ -104,12 +116,14 @@ def _blocks(runs: Sequence[Run], detail: Detail, texts: Texts, board: Board | No
         yield Code(text=run.cause.strip(), title=f"Why it {'failed' if run.status == 'failed' else 'diverged'}")
     yield _places_table(runs, board)
     yield Heading(level=2, text="Run it again")
-    yield Code(text=f"featherbench rerun {run.trial_id} --out {folder}\nfeatherbench log {run.trial_id} --out {folder}")
+    commands = [f"featherbench {what} {run.trial_id} --out {folder}" for what in ("rerun", "log")]
+    own_data = run.trial.definition is not None
+    yield Code(text="\n".join(commands if own_data else [f"featherbench rerun trials/{run.trial_id}.json", *commands]))
     where = "RUN is the folder of the run whose store holds the trial. " if folder == "RUN" else ""
-    yield Text(text=where + AGAIN)
+    yield Text(text=where + (OWN_DATA if own_data else AGAIN))
     yield Heading(level=2, text="Configuration")
     yield Text(text=f"{configuration_text(run.trial)}; seed {run.trial.seed}, {run.trial.precision}")
-    yield Folded(title="Everything that makes this trial what it is", blocks=(Code(text=record_text(run.trial)),))
+    yield Folded(title="Everything that makes this trial what it is", blocks=(Code(text=content_text(run.trial)),))
     if detail.curves:
         yield Heading(level=2, text="Curves")
         yield from _curves(run, detail)
@@ -141,8 +155,23 @@ def _places_table(runs: Sequence[Run], board: Board | None) -> Table:
     return Table(name="", title="Where it stands", header=entries("cell", "phase", "place", "board"), rows=rows)
 
 
-def record_text(trial: Trial) -> str:
-    """Return the trial's record as JSON with a field a line, exact."""
+def _recorded(run: Run, detail: Detail) -> Recorded:
+    """Return what can be published of a trial under any licence: all but its outputs."""
+    return Recorded(
+        id=run.trial_id,
+        trial=run.trial,
+        status=run.status,
+        cause=run.cause,
+        scores=run.scores,
+        validation_loss=dict(detail.validation_loss),
+        delta_sha256=detail.delta_sha256,
+        cost=run.cost,
+        provenance=dict(run.provenance),
+    )
+
+
+def content_text(trial: Trial) -> str:
+    """Return the trial as JSON with a field a line, exact."""
     fields = [f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in trial.stated().items()]
     return "{\n" + ",\n".join(fields) + "\n}"
 
