@@ -322,8 +322,11 @@ class Headline:
 
 
 def headlines(contents: Contents, boards: Sequence[Board]) -> list[Headline]:
-    """Return the headline list of every plan that has one, p adjusted by Holm within it (protocol 1.2)."""
-    found = []
+    """Return the headline list of every plan that has one, p adjusted by Holm within it (protocol 1.2).
+
+    A plan that was extended has the list of before: it stands once, with the plan that fixed it first.
+    """
+    found, fixed = [], set()
     known = {cell.id: cell for cell in contents.cells}
     for plan in contents.plans:
         try:
@@ -341,7 +344,11 @@ def headlines(contents: Contents, boards: Sequence[Board]) -> list[Headline]:
                 if given_name(cell.task) == task
                 and (size is None or cell.size == (None if size == "full" else int(size)))
             ]
-            found.append(_headline(plan, task, spec.backbones[0], spec.headline, cells, boards))
+            named = {*spec.headline.rows, spec.headline.reference}
+            of_list = frozenset(cell.id for cell in cells if cell.row in named)
+            if (content := (spec.headline.model_dump_json(), of_list)) not in fixed:
+                fixed.add(content)
+                found.append(_headline(plan, task, spec.backbones[0], spec.headline, cells, boards))
     return found
 
 

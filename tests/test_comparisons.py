@@ -43,6 +43,20 @@ def compared(report, ours, theirs="full_ft", size=100, **more):
     return difference(*rows_of(report, size, ours, theirs), **more)
 
 
+def test_the_list_of_a_plan_that_was_extended_stands_once(tmp_path):
+    url = f"sqlite:///{tmp_path}/store.sqlite"
+    kept = known_store.build(url)
+    cells = [
+        known_store.cell_of(row, size) for size in known_store.SIZES for row in ("full_ft", "tied", "better", "short")
+    ]
+    longer = known_store.PLAN.replace("methods: [", "methods: [{method: infix, row: new}, ")
+    more = [*cells, *(known_store.cell_of("new", size) for size in known_store.SIZES)]
+    kept.add_plan("longer", "known", longer, more)
+    assert [one.plan for one in collect(kept).headlines] == ["known"], "the plan that fixed it first"
+    kept.add_plan("other", "known", longer.replace("smallest_effect: 1.5", "smallest_effect: 2"), more)
+    assert [one.plan for one in collect(kept).headlines] == ["known", "other"], "another margin is another list"
+
+
 # --- the same by hand -------------------------------------------------------------------------------------------------
 
 
