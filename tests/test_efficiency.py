@@ -1,6 +1,7 @@
 """The efficiency page: fronts, budgets, storage and latency equal what is worked out from the invented costs by hand."""
 
 import random
+from dataclasses import replace
 
 import altair as alt
 import pytest
@@ -143,6 +144,15 @@ def test_the_best_row_within_a_budget_is_told_with_those_that_may_be_as_good(pag
     assert (best, found["0.1 %"][0]) == ("infix", "infix") and found["0.1 %"][1].startswith(f"{means['infix']:.1f} ± ")
     assert found["0.1 %"][2:] == ["prefix", "3"], "0.105 % is within a tenth"
     assert found["3 %"][2:] == ["prefix", "4"], "the adapter of 1.2 % fits, and is worse"
+
+
+def test_a_row_without_a_rank_is_not_the_best_but_is_named_where_its_mean_is_better(report):
+    [board] = report.boards
+    rows = tuple(replace(row, rank=None, unranked="other") if row.label == "infix" else row for row in board.rows)
+    rows = {fields[0].text: fields[1] for fields in efficiency.within_table(replace(board, rows=rows), "x").rows}
+    assert rows["0.1 %"].text == "prefix"
+    assert rows["0.1 %"].note.startswith(f"without a rank, but with a better mean: infix, {score('infix'):.1f} ± ")
+    assert rows["0.01 %"].note == "", "infix does not fit"
 
 
 def test_where_nothing_fits_a_budget_the_smallest_size_is_told(tmp_path):

@@ -62,8 +62,8 @@ AT_BUDGET = (
 WITHIN = (
     "Of the ranked rows that store at most this share of the backbone (a tenth more is allowed, as below), the one with the "
     "best mean. “Not told apart” are the others whose simultaneous 95 % rank interval, among these rows alone, reaches the "
-    "first place: this design cannot say that they are worse. Rows without a rank on the leaderboard are left out, as they were "
-    "treated differently or nothing of them was tuned."
+    "first place: this design cannot say that they are worse. Rows without a rank on the leaderboard were treated differently, or "
+    "nothing of them was tuned: one that fits and has a better mean is named, and is no answer to which method is better."
 )
 COSTS = (
     "Costs are means over the trials that enter the score. FLOPs are computed, bytes and seconds are measured: they depend "
@@ -89,6 +89,10 @@ def _has(board: Board, row: Summary) -> bool:
 
 def _score(board: Board, row: Summary) -> float | None:
     return row.scores[board.primary, ALL].mean if board.primary else None
+
+
+def _shown_score(board: Board, row: Summary) -> str:
+    return interval_entry(row.scores[board.primary or "", ALL]).text
 
 
 def _board(board: Board) -> Iterator[Block]:
@@ -234,20 +238,26 @@ class Within:
     """The best mean first"""
     tied: tuple[Summary, ...]
     """Those that are not told apart from the first"""
+    above: tuple[Summary, ...]
+    """Rows without a rank that fit, too, and have a better mean than the first"""
 
 
 def within(board: Board, budget: float) -> Within:
     """Return the ranked rows that fit a budget, ranked among themselves."""
     assert board.primary is not None
-    fitting = []
+    fitting: list[Summary] = []
+    above: list[Summary] = []
     for row in board.by_score():
         percent = row.costs["stored_percent"].value
-        if row.rank and percent is not None and percent / 100 <= budget * (1 + TOLERANCE) * (1 + 1e-9):
-            fitting.append(row)
+        if percent is not None and percent / 100 <= budget * (1 + TOLERANCE) * (1 + 1e-9):
+            if row.rank:
+                fitting.append(row)
+            elif not fitting and _score(board, row) is not None:
+                above.append(row)
     again = [Ranking(runs=row.counted, unit=row.unit, fixed={}) for row in fitting]
     found = ranking(again, board.primary, board.items) if fitting else []
     tied = [row for row, one in zip(fitting[1:], found[1:], strict=True) if one.rank and one.rank[0] == 1]
-    return Within(fitting=tuple(fitting), tied=tuple(tied))
+    return Within(fitting=tuple(fitting), tied=tuple(tied), above=tuple(above))
 
 
 def within_table(board: Board, name: str) -> Table:
@@ -258,11 +268,13 @@ def within_table(board: Board, name: str) -> Table:
     for budget in _budgets(board):
         found = within(board, budget)
         share = Entry(text=f"{100 * budget:g} %", value=100 * budget)
+        above = ", ".join(f"{row.label}, {_shown_score(board, row)}" for row in found.above)
         if found.fitting:
             best = found.fitting[0]
             tied = ", ".join(row.label for row in found.tied) or ("none" if found.fitting[1:] else "no other row fits")
             score = interval_entry(best.scores[board.primary or "", ALL])
-            rows.append((share, Entry(text=best.label), score, Entry(text=tied), count_entry(len(found.fitting))))
+            first = Entry(text=best.label, note=f"without a rank, but with a better mean: {above}" if above else "")
+            rows.append((share, first, score, Entry(text=tied), count_entry(len(found.fitting))))
         else:
             why = "no row has a rank" if least is None else f"the smallest ranked row stores {number_text(least)} %"
             rows.append((share, missing(why), missing(""), missing(""), count_entry(0)))
