@@ -26,6 +26,7 @@ from featherbench.harness.store import Store
 from featherbench.reports import text
 from featherbench.reports.aggregate import boards, summarise
 from featherbench.reports.charts import parameters, strip
+from featherbench.reports.charts.parts import FAINT, PALETTE, method_colours, row_hue
 from featherbench.reports.comparisons import difference
 from featherbench.reports.interval import estimate
 from featherbench.reports.pages import search as search_page
@@ -627,3 +628,24 @@ def test_rows_on_quantised_weights_carry_the_label(tmp_path):
     fill(kept, cell, "final", 1, two, Result(trial_id=two.id, status="ok"))
     [board] = boards(read(kept))
     assert [text for text in texts(board) if "Q4_1 weights" in text and "full fine-tuning" in text]
+
+
+# --- colours ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_colour_stands_for_a_method_and_its_shades_for_its_rows():
+    alone = {"full_ft": "full_ft", "prefix": "prefix"}
+    assert list(method_colours(alone).values()) == list(PALETTE[:2])
+    rows = {"full_ft": "full_ft", **{f"prefix {i}": "prefix" for i in range(6)}, "infix": "infix"}
+    found = method_colours(rows)
+    assert list(found) == list(rows) and len(set(found.values())) == len(rows)
+    assert (found["full_ft"], found["infix"]) == (PALETTE[0], PALETTE[2])
+    light = [sum(int(found[f"prefix {i}"][j : j + 2], 16) for j in (1, 3, 5)) for i in range(6)]
+    assert light == sorted(light) and min(light) > 0 and max(light) < 3 * 235, "readable on black and on white"
+
+
+def test_a_legend_leaves_out_default_configurations_but_keeps_their_colour():
+    legend = row_hue(["a", "b"], {"a": PALETTE[0], "b": FAINT})
+    assert legend["legend"]["values"] == ["a"] and legend["scale"]["range"] == [PALETTE[0], FAINT]
+    assert legend["legend"]["symbolLimit"] == 0, "every row has its entry, however many there are"
+    assert "values" not in row_hue(["a"], {"a": PALETTE[0]})["legend"]

@@ -24,8 +24,8 @@ from featherbench.reports.charts.strip import scale, values
 from featherbench.reports.tables import board_title
 from featherbench.reports.text import MISSING, number_text
 
-SHIFT = 16
-"""Pixels between rows whose sizes are too close to tell apart"""
+SHIFT, WIDEST = 16, 44
+"""Pixels between rows whose sizes are too close to tell apart, and from the first to the last of many"""
 DOTS, MEAN = -4, 3
 """Pixels by which a row's trials stand left of its size and its mean right of it"""
 CLOSE = 0.06
@@ -33,8 +33,11 @@ CLOSE = 0.06
 
 
 def parameters_chart(board: Board) -> Spec | None:
-    """Return the primary score against stored parameters; None if no row has both."""
-    drawn = [row for row in board.rows if drawable(board, row)]
+    """Return the primary score against stored parameters; None if no row has both.
+
+    Default configurations beside rows with a search are left out: they would stand where these do.
+    """
+    drawn = [row for row in board.rows if drawable(board, row) and not row.is_default]
     if board.primary is None or not drawn:
         return None
     ends = scale(drawn, board.primary, ALL)
@@ -76,8 +79,9 @@ def _shifted(rows: Sequence[Summary]) -> list[tuple[int, list[Summary]]]:
             clusters.append([row])
     shifts: dict[int, list[Summary]] = {}
     for cluster in clusters:
+        apart = min(SHIFT, WIDEST / max(1, len(cluster) - 1))
         for i, row in enumerate(cluster):
-            shifts.setdefault(round(SHIFT * (i - (len(cluster) - 1) / 2)), []).append(row)
+            shifts.setdefault(round(apart * (i - (len(cluster) - 1) / 2)), []).append(row)
     return sorted(shifts.items())
 
 

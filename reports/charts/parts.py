@@ -23,6 +23,13 @@ PALETTE = (
 """Readable on white and on dark grey"""
 GREY = "#888888"
 """Colour of what is no tuned row"""
+FAINT = "#b0b0b0"
+"""Colour of default configurations beside rows with a search: they have no entry in a legend"""
+SHADES = "A colour stands for a method, its shades from dark to light for the rows of it."
+FAINT_MARKS = (
+    f"{SHADES} What is light grey is the default configuration of a row that has a search, named on pointing at it."
+)
+NOT_DRAWN = f"{SHADES} Default configurations of rows that have a search stand in the tables alone."
 WIDTH = 560
 """Pixels in files; on the page a chart is as wide as its place"""
 
@@ -63,14 +70,18 @@ def log_number(field: str, title: str, values: Sequence[float]) -> Part:
 
 def hue(field: str, colours: Mapping[str, str], **legend: object) -> Part:
     """Return colours by name, with a legend in their order."""
-    names, shown = list(colours), {"title": None, "orient": "bottom", "labelLimit": 140, "symbolOpacity": 1, **legend}
+    names = list(colours)
+    shown: dict[str, object] = {"title": None, "orient": "bottom", "labelLimit": 140, "symbolLimit": 0}
+    shown |= {"symbolOpacity": 1, **legend}
     scale = {"domain": names, "range": list(colours.values())}
     return {"field": field, "type": "nominal", "sort": names, "scale": scale, "legend": shown}
 
 
 def row_hue(labels: Sequence[str], colours: Mapping[str, str]) -> Part:
     """Return the colours of the rows that a chart has."""
-    return hue("row", {label: colours[label] for label in labels}, symbolType="circle")
+    named = [label for label in labels if colours[label] != FAINT]
+    legend = {"values": named} if len(named) < len(labels) else {}
+    return hue("row", {label: colours[label] for label in labels}, symbolType="circle", **legend)
 
 
 def tips(**titles: str) -> list[Part]:
@@ -103,6 +114,26 @@ def bounded(points: Points) -> Points:
 
 def row_colours(rows: Sequence[Summary]) -> dict[str, str]:
     """Return the colour of each row, the same in every chart of these rows; grey where nothing is tuned."""
-    tuned = dict.fromkeys(row.label for row in rows if row.runs[0].trial.steps)
-    own = {label: PALETTE[i % len(PALETTE)] for i, label in enumerate(tuned)}
-    return {row.label: own.get(row.label, GREY) for row in rows}
+    tuned = {row.label: row.cell.method for row in rows if row.runs[0].trial.steps and not row.is_default}
+    own = method_colours(tuned)
+    return {row.label: FAINT if row.is_default else own.get(row.label, GREY) for row in rows}
+
+
+def method_colours(methods: Mapping[str, str]) -> dict[str, str]:
+    """Return a colour for each label of {label: method}: a hue a method, in shades where it has several labels."""
+    known = list(dict.fromkeys(methods.values()))
+    found: dict[str, str] = {}
+    for i, method in enumerate(known):
+        labels = [label for label, its in methods.items() if its == method]
+        found |= dict(zip(labels, _shades(PALETTE[i % len(PALETTE)], len(labels)), strict=True))
+    return {label: found[label] for label in methods}
+
+
+def _shades(colour: str, count: int) -> list[str]:
+    """Return `count` shades of a colour like "#4c78a8", from dark to light; one is the colour itself."""
+    parts = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    depths = [0.0] if count == 1 else [-0.5 + 0.85 * i / (count - 1) for i in range(count)]  # below 0 towards black
+    return [
+        "#" + "".join(f"{round(p + (255 - p) * depth if depth > 0 else p * (1 + depth)):02x}" for p in parts)
+        for depth in depths
+    ]

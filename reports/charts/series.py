@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from featherbench.reports.blocks import Spec
-from featherbench.reports.charts.parts import PALETTE, Part, bounded, chart, hue, layer, number, tips
+from featherbench.reports.charts.parts import Part, bounded, chart, hue, layer, method_colours, number, tips
 
 X = float | str
 FEW = 8
@@ -46,12 +46,16 @@ def series_chart(
     lines: Series | None = None,
     means: Series | None = None,
     dots: Series | None = None,
+    methods: Mapping[str, str] | None = None,
     height: int = 280,
 ) -> Spec:
-    """Return the chart of {series: points}: lines have bands, means have intervals, dots are single values."""
+    """Return the chart of {series: points}: lines have bands, means have intervals, dots are single values.
+
+    `methods`: those of the series, which share a colour in shades; None: each series has its own.
+    """
     lines, means, dots = lines or {}, means or {}, dots or {}
     names = list(dict.fromkeys(str(p.x) for part in (means, dots) for points in part.values() for p in points))
-    hues = {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(dict.fromkeys([*lines, *means, *dots]))}
+    hues = method_colours({name: (methods or {}).get(name, name) for name in [*lines, *means, *dots]})
     places = {p.x for part in (lines, means, dots) for points in part.values() for p in points}
     shared = {"x": _across(x, names, places), "color": hue("series", hues, symbolType="circle")}
     at, low = (number(field, y.title, scale={"zero": False}) for field in ("y", "low"))

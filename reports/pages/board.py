@@ -22,6 +22,7 @@ from featherbench.reports.blocks import (
 from featherbench.reports.boards import ALL, SEEN, UNSEEN, Board, Summary
 from featherbench.reports.charts.loss_curves import loss_chart
 from featherbench.reports.charts.parameters import drawable, parameters_chart
+from featherbench.reports.charts.parts import FAINT_MARKS, NOT_DRAWN
 from featherbench.reports.charts.strip import scale, strip
 from featherbench.reports.comparisons import difference
 from featherbench.reports.estimates import difference_entry
@@ -59,7 +60,8 @@ HOW_TO_READ = (
 )
 SIZE_CAPTION = (
     "Every trial is a dot, the mean a diamond with its 95 % interval; rows that store nothing are dashed lines. "
-    "Trials stand left of their mean, and rows of nearly equal size side by side; tooltips have the exact values."
+    "Trials stand left of their mean, and rows of nearly equal size side by side; tooltips have the exact values. "
+    + NOT_DRAWN
 )
 
 
@@ -106,7 +108,7 @@ def _blocks(report: Report, board: Board) -> Iterator[Block]:
     losses, curves = losses_table(board), loss_chart(board)
     if losses and curves:
         yield Heading(level=2, text="Validation loss")
-        caption = "One line per trial; the dot marks the step whose weights are kept."
+        caption = f"One line per trial; the dot marks the step whose weights are kept. {FAINT_MARKS}"
         yield Figure(name=f"loss-{name}", title="validation loss of every trial", spec=curves, caption=caption)
         yield losses
     yield Heading(level=2, text="Trials")

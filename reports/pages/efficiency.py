@@ -20,7 +20,7 @@ from featherbench.reports.blocks import (
 )
 from featherbench.reports.boards import ALL, Board, Quantity, Summary
 from featherbench.reports.charts.front import AtCost, front_chart
-from featherbench.reports.charts.parts import row_colours
+from featherbench.reports.charts.parts import FAINT_MARKS, row_colours
 from featherbench.reports.estimates import HOW_TO_READ, interval_entry, missing
 from featherbench.reports.latency import Latency, bare, latency, overhead
 from featherbench.reports.ranking import Ranking, ranking
@@ -52,7 +52,7 @@ FRONT = (
 )
 FIGURES = (
     "In the figures filled diamonds, joined by the line, are on the front and circles behind it. Bars are 95 % intervals, "
-    "for new inputs where the score allows it. Dashed: rows that cost nothing there."
+    "for new inputs where the score allows it. Dashed: rows that cost nothing there. " + FAINT_MARKS
 )
 AT_BUDGET = (
     "A row stands in the column of the budget that its stored parameters meet within a tenth. “Sized for it”: the plan asked "

@@ -255,10 +255,13 @@ def sensitivity_figure(searches: Sequence[Search]) -> Figure:
     }
     best = {label: [_point(s.best) for s in group if s.best is not None] for label, group in series.items()}
     axes = Axis(title="learning rate", kind="log"), Axis(title=f"validation {metric}")
+    methods = {label: group[0].cell.method for label, group in series.items()}
     return Figure(
         name=f"learning-rate-{content_hash([cell.id, metric, evaluated])}",
         title=f"Validation {metric} by learning rate: {where}",
-        spec=series_chart(f"Validation {metric} by learning rate · {where}", *axes, dots=dots, means=best),
+        spec=series_chart(
+            f"Validation {metric} by learning rate · {where}", *axes, dots=dots, means=best, methods=methods
+        ),
         caption=f"On {evaluated}. {SENSITIVITY}",
     )
 

@@ -21,7 +21,7 @@ from featherbench.reports.blocks import (
     how_to_read,
 )
 from featherbench.reports.boards import ALL, Board, Summary
-from featherbench.reports.charts.parts import row_colours
+from featherbench.reports.charts.parts import NOT_DRAWN, row_colours
 from featherbench.reports.charts.training_sizes import BySize, training_sizes_chart
 from featherbench.reports.comparisons import difference, mean_difference
 from featherbench.reports.estimates import (
@@ -111,7 +111,7 @@ def _series(report: Report, found: Series) -> Iterator[Block]:
         spec = training_sizes_chart(drawn, found.metric, found.unit, palette)
         caption = (
             f"Means over {found.unit}s with 95 % bands, for new inputs where the score allows it; rows without a band have "
-            "fewer than three units or no randomness. A click on a name in the legend brings its row forward."
+            f"fewer than three units or no randomness. A click on a name in the legend brings its row forward. {NOT_DRAWN}"
         )
         yield Figure(
             name=f"curves-{name}", title=f"{found.metric} by training {key.size_unit}s", spec=spec, caption=caption
@@ -209,9 +209,10 @@ def _search_entry(searched: Sequence[Trial]) -> Entry:
 
 
 def _drawn(found: Series) -> list[BySize]:
-    """Return the rows that have a score at some size."""
+    """Return the rows that have a score at some size, but default configurations beside rows with a search."""
     rows = []
-    for label in found.labels:
+    defaults = {row.label for board in found.boards for row in board.rows if row.is_default}
+    for label in (label for label in found.labels if label not in defaults):
         scores = []
         for board in found.boards:
             row = found.row(board, label)

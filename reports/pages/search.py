@@ -82,6 +82,7 @@ def _curves(rows: Sequence[Budget]) -> Iterator[Block]:
                 Axis(title=f"expected best validation {metric}"),
                 lines=lines,
                 dots=dots if key == "trials" else None,
+                methods={label: one.cell.method for label, one in _labels(rows).items()},
             )
             yield Figure(name=f"budget-{key}-{name}", title=f"{metric} against {title}: {where}", spec=spec)
     table = budget_table(rows, where, name)
