@@ -183,7 +183,7 @@ def _candidate(row: Summary, metric: str) -> Ranking:
     if row.deterministic:
         reason = "nothing is tuned"
     elif row.is_default:
-        reason = "default configuration, beside rows with a search"
+        reason = "a default beside searched rows"
     elif row.scores[metric, ALL].mean is None:
         reason = row.scores[metric, ALL].note or "no score"
     elif row.counts.failed or row.counts.unfinished:
