@@ -104,4 +104,5 @@ def text_of(one: Recorded) -> str:
     """
     content = one.model_dump(mode="json", exclude={"predictions"} if one.predictions is None else None)
     content["trial"] = one.trial.stated()
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    fields = (f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in content.items())
+    return "{\n" + ",\n".join(fields) + "\n}\n"
