@@ -75,7 +75,7 @@ COSTS = (
 
 def page(report: Report) -> Page | None:
     """Return the page; None if no board has a row with score and costs."""
-    boards = [board for board in report.boards if any(_has(board, row) for row in board.rows)]
+    boards = [board for board in report.boards if any(has_score_and_size(board, row) for row in board.rows)]
     if not boards:
         return None
     how = how_to_read(FRONT, FIGURES, COSTS, HOW_TO_READ)
@@ -83,7 +83,8 @@ def page(report: Report) -> Page | None:
     return Page(path="efficiency.html", title="Efficiency", lead=LEAD, blocks=blocks)
 
 
-def _has(board: Board, row: Summary) -> bool:
+def has_score_and_size(board: Board, row: Summary) -> bool:
+    """Return whether the row has a place on this page."""
     return _score(board, row) is not None and row.costs["stored_parameters"].value is not None
 
 

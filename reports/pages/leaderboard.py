@@ -15,6 +15,7 @@ from featherbench.reports.comparisons import Difference, Headline
 from featherbench.reports.interval import Estimate
 from featherbench.reports.latency import overhead
 from featherbench.reports.over_tasks import over_tasks
+from featherbench.reports.pages.efficiency import has_score_and_size
 from featherbench.reports.read import Contents, Run
 from featherbench.reports.report import Report
 from featherbench.reports.search import Search
@@ -85,7 +86,11 @@ def page(report: Report) -> Page:
         blocks += [Heading(level=2, text=unplaced.title, anchor="unplaced"), unplaced]
     if troubles := troubles_table(report.contents):
         blocks += [Heading(level=2, text=troubles.title, anchor="troubles"), troubles]
-    best = " Which row is best within a budget stands under “Efficiency”." if rows else ""
+    best = (
+        " Which row is best within a budget stands under “Efficiency”."
+        if any(has_score_and_size(board, row) for board, row in rows)
+        else ""
+    )
     lead = f"What each method scored, how surely, and what it cost.{best} Plans: {plans}."
     return Page(path="index.html", title="Leaderboard", lead=lead, blocks=tuple(blocks))
 

@@ -71,10 +71,11 @@ def _curves(rows: Sequence[Budget]) -> Iterator[Block]:
     name = content_hash([cell.id, metric, rows[0].evaluated])
     yield Heading(level=3, text=where)
     yield Text(text=f"Validation {metric} on {rows[0].evaluated}. {NO_RESULT}", caution=True)
+    labelled = _labels(rows)
     for key, title in (("trials", "trials"), ("seconds", "seconds of training and decoding"), ("flops", "FLOPs")):
-        lines = {label: points for label, one in _labels(rows).items() if (points := _points(one, key))}
+        lines = {label: points for label, one in labelled.items() if (points := _points(one, key))}
         if lines:
-            dots = {label: _dots(one) for label, one in _labels(rows).items() if one.curve.low is None}
+            dots = {label: _dots(one) for label, one in labelled.items() if one.curve.low is None}
             axis = Axis(title=title, kind="log")
             spec = series_chart(
                 f"Expected best validation {metric} · {where}",
@@ -82,7 +83,7 @@ def _curves(rows: Sequence[Budget]) -> Iterator[Block]:
                 Axis(title=f"expected best validation {metric}"),
                 lines=lines,
                 dots=dots if key == "trials" else None,
-                methods={label: one.cell.method for label, one in _labels(rows).items()},
+                methods={label: one.cell.method for label, one in labelled.items()},
             )
             yield Figure(name=f"budget-{key}-{name}", title=f"{metric} against {title}: {where}", spec=spec)
     table = budget_table(rows, where, name)
