@@ -1,7 +1,8 @@
 """Frozen work done once: what no step of a trial changes is computed once and shared by every epoch and trial.
 
 What is constant is derived from what a method touches; a method never declares it. The work is kept for each distinct
-text, in memory and on disk, under a hash of everything it depends on.
+text, in memory and on disk, under a hash of everything it depends on. Its bits depend on that text alone and not on
+which texts were computed with it, so a trial finds the same numbers whichever trial came first.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import os
 import zlib
 from array import array
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,17 +24,26 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from featherbench.harness.partial import hidden_kept, keys_values_in_front, keys_values_kept
+from featherbench.harness.partial import KeysValues, hidden_kept, keys_values_in_front, keys_values_kept
 from featherbench.harness.records import Precision
 from featherbench.harness.text import EncodedPair, shared_source_batch, text_batch, training_batch
 from featherbench.harness.tuned import BatchRows, Tuned
 from featherbench.methods.base import Point
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when entries of an earlier version must not be read"""
 
+SHAPES = {"cpu": (2, 8), "cuda": (32, 32)}
+"""Rows of a pass that computes entries, and what its width is a multiple of, for each kind of device.
+
+A matrix product rounds a row by the shape of the whole, so each text is computed in a shape that its length alone
+decides, whatever stands in the other rows. Few rows on a CPU, where those that only fill up cost; many on a GPU, where
+a small pass takes as long as a larger one.
+"""
+FRONT = 64
+"""What the width of the positions in front of a target is a multiple of, in such a pass"""
 BUILD_TOKENS = 4096
-"""Tokens of a pass that computes entries: large enough for full matrix products, small beside a training step"""
+"""About as many tokens' keys and values are held while entries are computed"""
 
 
 # --- what is constant -------------------------------------------------------------------------------------------------
@@ -329,7 +339,7 @@ class Batches:
             if self._left < 0:
                 break
             wanted += group
-        for part in self._passes(wanted):
+        for part in _parts(wanted):
             self._entries(part, write=True)
 
     def _behind_sources(self, pairs: Sequence[EncodedPair], entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -338,13 +348,8 @@ class Batches:
         rest = [(prompt[n:], target) for (prompt, target), n in zip(pairs, before, strict=True)]
         batch = training_batch(rest, self._pad, self.device, before=before)
         sources = [entries[key] for pair in pairs for key in self._keys(pair)]
-        layers, _, heads, _, width = sources[0].shape
-        kept = sources[0].new_zeros(2, layers, len(pairs), heads, max(before), width)
-        for i, (source, length) in enumerate(zip(sources, before, strict=True)):
-            kept[:, :, i, :, :length] = source.transpose(0, 1)
-        visible = torch.arange(max(before)) < torch.tensor(before)[:, None]
-        keys, values = kept.to(self.device)
-        return batch | {"source_keys": keys, "source_values": values, "source_visible": visible.to(self.device)}
+        keys, values, visible = (part.to(self.device) for part in _side_by_side(sources, max(before)))
+        return batch | {"source_keys": keys, "source_values": values, "source_visible": visible}
 
     def _num_before(self, prompt: Sequence[int]) -> int:
         """Return how many tokens stand before the first virtual one."""
@@ -380,7 +385,7 @@ class Batches:
         found = {key: tensor for key, tensor in looked_up.items() if tensor is not None}
         missing = [pair for pair in pairs if any(key not in found for key in self._keys(pair))]
         fresh: dict[str, Tensor] = {}
-        for part in self._passes(missing):
+        for part in _parts(missing):
             fresh |= self._compute(part)
         fresh = {key: tensor for key, tensor in fresh.items() if key not in found}
         self._cache.put(fresh, write)
@@ -397,50 +402,71 @@ class Batches:
 
     def _sources(self, pairs: Sequence[EncodedPair]) -> dict[str, Tensor]:
         texts = {self._keys(pair)[0]: pair[0][: self._num_before(pair[0])] for pair in pairs}
-        with keys_values_kept(self._modules("attention"), then_stop=True) as layers:
-            self._run(text_batch(list(texts.values()), self._pad, self.device))
-        # under autocast the attention rounds keys and values to bfloat16 in any case
-        dtype = torch.bfloat16 if self._precision == "bfloat16" else layers[0][0].dtype
-        kept = torch.stack([torch.stack(layer) for layer in layers]).to("cpu", dtype)  # [layers, 2, P, heads, T, width]
-        return {
-            key: kept[:, :, i, :, : len(ids)].clone(memory_format=torch.contiguous_format)
-            for i, (key, ids) in enumerate(texts.items())
-        }
+        found: dict[str, Tensor] = {}
+        for keys, batch in self._shaped(texts):
+            with keys_values_kept(self._modules("attention"), then_stop=True) as layers:
+                self._run(batch)
+            # under autocast the attention rounds keys and values to bfloat16 in any case
+            dtype = torch.bfloat16 if self._precision == "bfloat16" else layers[0][0].dtype
+            kept = _stacked(layers).to("cpu", dtype)
+            found |= {
+                key: kept[:, :, i, :, : len(texts[key])].clone(memory_format=torch.contiguous_format)
+                for i, key in enumerate(keys)
+            }
+        return found
 
     def _hidden(self, pairs: Sequence[EncodedPair]) -> dict[str, Tensor]:
         assert isinstance(self.constant, Constant)
-        first, prompts = self.constant.blocks, {tuple(prompt): i for i, prompt in enumerate(_by_prompt(pairs))}
+        first = self.constant.blocks
         lower, block = self._modules("attention")[:first], self._modules("block")[first]
-        source = text_batch(list(prompts), self._pad, self.device)
-        with hidden_kept(block) as of_prompts, keys_values_kept(lower) as layers:
-            self._run(source)
-        rows = torch.tensor([prompts[tuple(prompt)] for prompt, _ in pairs], device=self.device)
-        before = [len(prompt) for prompt, _ in pairs]
-        rest = text_batch([target for _, target in pairs], self._pad, self.device, before)
-        visible = source["attention_mask"].bool()
-        with hidden_kept(block) as of_targets, keys_values_in_front(lower, layers, visible, rows):
-            self._run(rest)
-        on_cpu = [states[0].cpu() for states in (of_prompts, of_targets)]
+        prompts = {self._keys(pair)[0]: pair[0] for pair in pairs}
         found: dict[str, Tensor] = {}
-        for i, pair in enumerate(pairs):
-            places = (on_cpu[0][prompts[tuple(pair[0])], : len(pair[0])], on_cpu[1][i, : len(pair[1])])
-            found |= {key: part.clone() for key, part in zip(self._keys(pair), places, strict=True)}
+        in_front: dict[str, Tensor] = {}
+        for keys, batch in self._shaped(prompts):
+            with hidden_kept(block) as states, keys_values_kept(lower) as layers:
+                self._run(batch)
+            kept, on_cpu = _stacked(layers), states[0].cpu()
+            for i, key in enumerate(keys):
+                in_front[key] = kept[:, :, i, :, : len(prompts[key])]
+                found[key] = on_cpu[i, : len(prompts[key])].clone()
+        behind: dict[int, dict[str, EncodedPair]] = defaultdict(dict)
+        for pair in pairs:
+            behind[_rounded_up(len(pair[0]), FRONT)][self._keys(pair)[1]] = pair
+        for width, group in behind.items():
+            targets = {key: target for key, (_, target) in group.items()}
+            before = {key: len(prompt) for key, (prompt, _) in group.items()}
+            for keys, batch in self._shaped(targets, before):
+                rows = [in_front[self._keys(group[key])[0]] for key in self._filled(keys)]
+                *both, visible = _side_by_side(rows, width)
+                layers = list(zip(*both, strict=True))
+                with hidden_kept(block) as states, keys_values_in_front(lower, layers, visible):
+                    self._run(batch)
+                on_cpu = states[0].cpu()
+                found |= {key: on_cpu[i, : len(targets[key])].clone() for i, key in enumerate(keys)}
         return found
 
-    def _passes(self, pairs: Iterable[EncodedPair]) -> Iterator[list[EncodedPair]]:
-        """Yield pairs in passes of like lengths and at most BUILD_TOKENS tokens; of one source, if that is all, one."""
-        part: list[EncodedPair] = []
-        tokens = 0
-        for prompt, group in sorted(_by_prompt(pairs).items(), key=lambda item: len(item[0])):
-            for pair in group[:1] if self.constant == Constant(source=True) else group:
-                size = len(prompt) + len(pair[1])
-                if part and tokens + size > BUILD_TOKENS:
-                    yield part
-                    part, tokens = [], 0
-                part.append(pair)
-                tokens += size
-        if part:
-            yield part
+    def _shaped(
+        self, texts: Mapping[str, Sequence[int]], before: Mapping[str, int] | None = None
+    ) -> Iterator[tuple[list[str], dict[str, Tensor]]]:
+        """Yield texts by their keys in batches whose shape follows from the length of each: the keys, the batch.
+
+        The last text stands in what is left of a batch. `before`: where the positions of each begin.
+        """
+        rows, multiple = SHAPES[self.device.type]
+        of_width: dict[int, list[str]] = defaultdict(list)
+        for key, ids in texts.items():
+            of_width[_rounded_up(len(ids), multiple)].append(key)
+        for width, keys in of_width.items():
+            for start in range(0, len(keys), rows):
+                chosen = keys[start : start + rows]
+                filled = self._filled(chosen)
+                begins = None if before is None else [before[key] for key in filled]
+                yield chosen, text_batch([texts[key] for key in filled], self._pad, self.device, begins, width)
+
+    def _filled(self, keys: Sequence[str]) -> list[str]:
+        """Return as many keys as a pass has rows: the last again and again."""
+        rows, _ = SHAPES[self.device.type]
+        return [*keys, *[keys[-1]] * (rows - len(keys))]
 
     def _modules(self, name: str) -> list[nn.Module]:
         return [self._tuned.backbone.get_submodule(point.module) for point in self._tuned.anatomy.at(name)]
@@ -449,6 +475,44 @@ class Batches:
         self._tuned.backbone.base_model(
             **{k: batch[k] for k in ("input_ids", "attention_mask", "position_ids")}, use_cache=False
         )
+
+
+def _parts(pairs: Iterable[EncodedPair]) -> Iterator[list[EncodedPair]]:
+    """Yield distinct pairs in parts of at most BUILD_TOKENS tokens: prompts of like lengths, each with its targets."""
+    part: list[EncodedPair] = []
+    tokens = 0
+    for prompt, group in sorted(_by_prompt(pairs).items(), key=lambda item: len(item[0])):
+        for pair in group:
+            size = len(prompt) + len(pair[1])
+            if part and tokens + size > BUILD_TOKENS:
+                yield part
+                part, tokens = [], 0
+            part.append(pair)
+            tokens += size
+    if part:
+        yield part
+
+
+def _stacked(layers: Sequence[KeysValues]) -> Tensor:
+    """Return the keys and values of all layers as [layers, 2, R, kv_heads, T, head_dim]."""
+    return torch.stack([torch.stack(layer) for layer in layers])
+
+
+def _side_by_side(sources: Sequence[Tensor], width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return keys and values [layers, R, kv_heads, width, head_dim] and which positions exist [R, width].
+
+    sources: [layers, 2, kv_heads, T, head_dim] each, none longer than `width`.
+    """
+    layers, _, heads, _, each = sources[0].shape
+    kept = sources[0].new_zeros(2, layers, len(sources), heads, width, each)
+    for i, source in enumerate(sources):
+        kept[:, :, i, :, : source.shape[3]] = source.transpose(0, 1)
+    lengths = torch.tensor([source.shape[3] for source in sources], device=kept.device)
+    return kept[0], kept[1], torch.arange(width, device=kept.device) < lengths[:, None]
+
+
+def _rounded_up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
 
 
 def _by_prompt(pairs: Iterable[EncodedPair]) -> dict[tuple[int, ...], list[EncodedPair]]:

@@ -15,7 +15,7 @@ from featherbench.harness import backbones, data
 from featherbench.harness.recorded import Recorded
 from featherbench.harness.records import PROTOCOL, Precision, Result, Trial
 from featherbench.harness.worker import Engine, Progress, config_of, method_of, run_trial
-from featherbench.methods import METHODS, UNTUNED
+from featherbench.methods import BASELINES, METHODS
 from featherbench.tasks import TASKS
 from featherbench.tasks.files import DataError
 
@@ -161,7 +161,7 @@ def check(trial: Trial, provenance: Mapping[str, Any]) -> None:
     wrong = []
     if trial.protocol != PROTOCOL:
         wrong.append(f"protocol {trial.protocol}, here is {PROTOCOL}")
-    if trial.method not in (UNTUNED.name, *METHODS):
+    if trial.method not in (*BASELINES, *METHODS):
         wrong.append(f"method {trial.method}, which is not installed here")
     elif (found := method_of(trial.method).version) != trial.method_version:
         wrong.append(f"method {trial.method} version {trial.method_version}, here is {found}")

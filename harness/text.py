@@ -137,10 +137,17 @@ def training_batch(
 
 
 def text_batch(
-    texts: Sequence[Sequence[int]], pad: int, device: Any = "cpu", before: Sequence[int] | None = None
+    texts: Sequence[Sequence[int]],
+    pad: int,
+    device: Any = "cpu",
+    before: Sequence[int] | None = None,
+    width: int | None = None,
 ) -> dict[str, Tensor]:
-    """Return input_ids, attention_mask and position_ids [R, T] of texts without loss, padded on the right."""
-    ids, mask = _padded(texts, pad)
+    """Return input_ids, attention_mask and position_ids [R, T] of texts without loss, padded on the right.
+
+    T is `width` or the length of the longest.
+    """
+    ids, mask = _padded(texts, pad, width=width)
     positions = torch.tensor(before or [0] * len(texts))[:, None] + torch.arange(ids.shape[1])
     batch = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
     return {k: v.to(device) for k, v in batch.items()}
@@ -193,9 +200,11 @@ def decoding_batch(
     return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
 
 
-def _padded(rows: Sequence[Sequence[int]], pad: int, left: bool = False) -> tuple[Tensor, Tensor]:
-    """Return ids and mask [R, T]."""
-    longest = max(map(len, rows))
+def _padded(
+    rows: Sequence[Sequence[int]], pad: int, left: bool = False, width: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return ids and mask [R, T]; T is `width` or the length of the longest."""
+    longest = width or max(map(len, rows))
     ids = torch.full((len(rows), longest), pad)
     mask = torch.zeros_like(ids)
     for i, row in enumerate(rows):

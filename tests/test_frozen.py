@@ -220,6 +220,45 @@ def test_less_is_computed_with_a_cache(name: str, backbone: backbones.Backbone) 
     assert seen == ([rest] if rest else [])
 
 
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize("name", KEPT)
+def test_the_bits_of_an_entry_do_not_depend_on_what_was_computed_with_it(
+    name: str, family: str, tmp_path: Path
+) -> None:
+    """So a trial finds the same numbers whichever trial came first; a high learning rate makes any rounding large."""
+    backbone = backbones.load(str(write_backbone(family, tmp_path)))
+    pairs = pairs_for(backbone, METHODS[name])
+
+    def entries(*calls: list[EncodedPair]) -> dict[str, torch.Tensor]:
+        cache = cache_of()
+        batches = Batches(tuned_by(backbone, METHODS[name]), backbone.end, "float32", cache)
+        for some in calls:
+            batches.prepare(some)
+        return {key: cache.get(key) for pair in pairs for key in batches._keys(pair)}  # type: ignore[misc]
+
+    together = entries(pairs)
+    for calls in ([[pair] for pair in pairs], [pairs[7:], pairs[:9]], [pairs[::-3], pairs[::2], pairs]):
+        found = entries(*calls)
+        assert found.keys() == together.keys()
+        assert all(torch.equal(found[key], together[key]) for key in together)
+
+
+@pytest.mark.parametrize("memory", [64 * MIB, 20_000, 1], ids=["all kept", "some evicted", "none kept"])
+@pytest.mark.parametrize("name", KEPT)
+def test_a_trial_has_the_same_bits_after_another_one(name: str, memory: int, tmp_path: Path) -> None:
+    """One that trained on some of its texts and on others, with any bound that lets something be kept."""
+    backbone = backbones.load(str(write_backbone("llama", tmp_path)))
+
+    def found(cache: Cache) -> list[float]:
+        return losses(run(backbone, name, cache, precision="float32", learning_rate=0.1)[0])
+
+    alone, used = found(cache_of()), cache_of(memory, tmp_path / "frozen", disk=MIB)
+    others = Batches(tuned_by(backbone, METHODS[name]), backbone.end, "float32", used)
+    others.prepare(pairs_for(backbone, METHODS[name])[5::3])
+    assert found(used) == alone
+    assert found(cache_of(memory)) == alone
+
+
 def test_slots_of_a_pack_share_their_sources(backbone: backbones.Backbone) -> None:
     """Infixes of other lengths train together on cached sources as they do on plain batches."""
     method, lengths = METHODS["infix"], (3, 5, 2)

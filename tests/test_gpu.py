@@ -8,11 +8,14 @@ import pytest
 import torch
 
 from featherbench.harness import backbones
+from featherbench.harness.frozen import Batches, Cache
 from featherbench.harness.plan import expand
-from featherbench.harness.text import training_batch
+from featherbench.harness.records import Precision
+from featherbench.harness.text import Encoder, training_batch
 from featherbench.harness.tuned import Tuned, new_slot
 from featherbench.harness.worker import Engine, run_trial
 from featherbench.methods import METHODS
+from featherbench.tasks.load import load
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -57,3 +60,27 @@ def test_slots_together_equal_slots_alone(name: str, tiny_llama: str) -> None:
 
     alone = torch.cat([losses([0]), losses([1])])
     assert torch.allclose(losses([0, 1]), alone, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["ft_top2", "infix"])
+def test_kept_work_has_the_same_bits_whatever_was_computed_with_it(name: str, precision: Precision) -> None:
+    backbone = backbones.load("feather-3m", torch.float32, "cuda")
+    method = METHODS[name]
+    encoder = Encoder(backbone=backbone, method=method, config=method.config())
+    examples = load("places", "validation")[:40]
+    pairs = [(encoder.prompt(e.source), encoder.target(reference)) for e in examples for reference in e.references]
+    slot = new_slot(method, method.config(), backbone.anatomy, backbone.model, 0)
+    tuned = Tuned(backbone.model, backbone.anatomy, [slot]).to("cuda")
+
+    def entries(at_once: int) -> dict[str, torch.Tensor]:
+        cache = Cache(backbone_sha256="one", memory_bytes=1 << 30)
+        batches = Batches(tuned, backbone.end, precision, cache)
+        for start in range(0, len(pairs), at_once):
+            batches.prepare(pairs[start : start + at_once])
+        return {key: cache.get(key) for pair in pairs for key in batches._keys(pair)}  # type: ignore[misc]
+
+    together = entries(len(pairs))
+    for at_once in (1, 7):
+        found = entries(at_once)
+        assert all(torch.equal(found[key], together[key]) for key in together)

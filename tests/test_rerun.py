@@ -69,9 +69,11 @@ def looks(kept: Store) -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("method", ["infix", "prefix", "full_ft", "ft_top2"])
 def test_a_rerun_gives_the_same_bits_and_stores_a_look_alone(method: str, tmp_path: Path) -> None:
-    """On a real backbone, where the record came from kept frozen work and the rerun computes it."""
+    """On a real backbone, where the record came from frozen work that an earlier trial kept in part."""
     changes: dict[str, Any] = {"training": {"steps": 12, "batch_size": 8, "evaluations": 3}, "test": 8, "sizes": [20]}
-    (cell,) = cells("feather-3m", methods=[method], **changes)
+    (smaller,), (cell,) = (cells("feather-3m", methods=[method], **{**changes, "sizes": [n]}) for n in (10, 20))
+    first = run_trial(smaller.trial("final", 0, {}), Engine(artifacts=str(tmp_path), scratch=str(tmp_path)))
+    assert first.status == "ok"
     kept, trial = ran(tmp_path, cell)
     before = content(kept)
     done = again(tmp_path, trial)
@@ -87,6 +89,15 @@ def test_a_rerun_gives_the_same_bits_and_stores_a_look_alone(method: str, tmp_pa
     engine = Engine(artifacts=str(tmp_path / "warm"), scratch=str(tmp_path))
     warm = run_trial(trial, engine)  # what the first run left on disk is read
     assert warm.delta_sha256 == kept.trial(trial.id)["delta_sha256"]
+
+
+@pytest.mark.parametrize("baseline", ["untuned", "untuned+words", "copy"])
+def test_a_baseline_is_run_again_like_a_method(baseline: str, tiny_llama: str, tmp_path: Path) -> None:
+    (cell,) = (c for c in cells(tiny_llama, baselines=[baseline], words="task") if c.cell.row == baseline)
+    _, trial = ran(tmp_path, cell)
+    done = again(tmp_path, trial)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.endswith("reproduced: the same bits\n")
 
 
 def test_gradients_of_virtual_tokens_have_the_same_bits_with_several_threads() -> None:

@@ -43,8 +43,8 @@ AGAIN = (
     "(its name stands below, under “Data”) and holds everything that makes this trial what it is, its scores and its losses; "
     "backbone and data must be the recorded ones, by their hashes. The others need the run's folder. The trial is trained "
     "again, and what came out is set beside what is recorded: on one machine with the same versions every bit should be the "
-    "same, but perhaps where work of frozen layers was kept; elsewhere validation losses within 1e-5 and 98 % of the outputs "
-    "(float32)."
+    "same; elsewhere validation losses within 1e-5 and 98 % of the outputs (float32), unless its learning rate is so "
+    "high that rounding errors grow."
 )
 OWN_DATA = (
     "featherbench and the run's folder are needed, and the data: files of their owner's, which this site does not hold. The "
