@@ -29,6 +29,9 @@ Progress = Callable[[int, int], None]
 
 GENERATE_AT_ONCE = 16
 """Inputs that `generate` decodes together where nothing else is said"""
+WHERE_TOLD = 4
+"""A batch that is asked for may take as many times what it would be given: half of a host's memory. On a GPU a lack of
+memory can be caught, on a host it ends the process."""
 
 
 def decode(
@@ -57,18 +60,19 @@ def decode_together(
     batch_size: int | None = None,
     on_progress: Progress = lambda done, total: None,
     engine: DecodingEngine = "own",
-    on_halved: Callable[[int], None] = lambda halvings: None,
+    on_batched: Callable[[int, int], None] = lambda at_once, halvings: None,
 ) -> list[list[Prediction]]:
     """Decode the items of each slot of `tuned`, any number, as `decode` does those of one; batch_size counts them all.
 
-    on_halved hears how often the batch was halved because memory ran out.
+    on_batched hears how many inputs were to be decoded at once, and how often that was halved because memory ran out.
     Raises: ValueError if several slots are to be decoded by `generate`, which takes one.
     """
     backbone = encoders[0].backbone
     sources = [list(dict.fromkeys(source for _, source in each)) for each in items]
     prompts = [list(encoder.prompts(each)) for encoder, each in zip(encoders, sources, strict=True)]
     if engine == "own" and backbone.anatomy.family in COVERED:
-        at_once = batch_size or _as_memory_allows(tuned, prompts, settings)
+        allowed = _as_memory_allows(tuned, prompts, settings)
+        at_once = min(batch_size or allowed, WHERE_TOLD * allowed)
         outputs = search(
             tuned,
             prompts,
@@ -77,12 +81,16 @@ def decode_together(
             forbidden=backbone.forbidden,
             at_once=at_once,
             on_progress=on_progress,
-            on_halved=on_halved,
+            on_halved=lambda halvings: on_batched(at_once, halvings),
         )
     elif len(encoders) > 1:
         raise ValueError(f"`generate` decodes one slot at a time, here are {len(encoders)}. Decode them one by one.")
     else:
         at_once = batch_size or GENERATE_AT_ONCE
+
+        def on_halved(halvings: int) -> None:
+            on_batched(at_once, halvings)
+
         outputs = [generate(tuned, encoders[0], prompts[0], settings, at_once, on_progress, on_halved)]
     predictions = []
     for encoder, known, ids, each in zip(encoders, sources, outputs, items, strict=True):
@@ -105,8 +113,10 @@ class Request:
     predictions: list[Prediction] = field(default_factory=list, init=False)
     seconds: float = field(default=0.0, init=False)
     """Of decoding; what was decoded together is divided by the number of slots"""
+    at_once: int = field(default=0, init=False)
+    """At most as many of its inputs were to be decoded together: a matrix product rounds a row by how many there are"""
     halvings: int = field(default=0, init=False)
-    """How often the batch was halved because memory ran out"""
+    """How often that was halved because memory ran out"""
     error: Exception | None = field(default=None, init=False)
     over: bool = field(default=False, init=False)
 
@@ -144,9 +154,9 @@ class Together:
             for request in requests:
                 request.on_progress(done, total)
 
-        def note(halvings: int) -> None:
+        def note(at_once: int, halvings: int) -> None:
             for request in requests:
-                request.halvings = halvings
+                request.at_once, request.halvings = max(1, at_once // len(requests)), halvings
 
         try:
             tuned = Tuned(backbone.model, backbone.anatomy, [r.slot for r in requests]).to(backbone.model.device)

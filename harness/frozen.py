@@ -512,7 +512,8 @@ def _side_by_side(sources: Sequence[Tensor], width: int) -> tuple[Tensor, Tensor
 
 
 def _rounded_up(number: int, multiple: int) -> int:
-    return -(-number // multiple) * multiple
+    """Return the next multiple, at least one: also an empty text takes a place."""
+    return max(-(-number // multiple), 1) * multiple
 
 
 def _by_prompt(pairs: Iterable[EncodedPair]) -> dict[tuple[int, ...], list[EncodedPair]]:

@@ -268,10 +268,12 @@ class Cost(Record):
     """How often memory ran out and the micro-batch was halved"""
     evaluation_halvings: int = 0
     """The same of the validation loss"""
+    decode_batch: int | None = None
+    """At most as many inputs were to be decoded at once; None: not recorded"""
     decode_halvings: int = 0
-    """The same of decoding"""
+    """How often memory ran out and that was halved"""
 
-    later = frozenset({"micro_batch", "halvings", "evaluation_halvings", "decode_halvings"})
+    later = frozenset({"micro_batch", "halvings", "evaluation_halvings", "decode_batch", "decode_halvings"})
 
 
 class Result(Record):

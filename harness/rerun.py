@@ -148,6 +148,7 @@ def rerun(
             scratch=scratch,
             slots=1,
             micro_batch=cost.micro_batch if cost else None,
+            decode_batch=cost.decode_batch if cost else None,
             cache_disk_bytes=0,
         )
         result = run_trial(trial, engine, on_progress)

@@ -384,6 +384,7 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         micro_batch=trained.micro_batch,
         halvings=training.halvings,
         evaluation_halvings=training.evaluation_halvings,
+        decode_batch=request.at_once,
         decode_halvings=request.halvings,
         device=_device_name(device),
     )

@@ -186,18 +186,18 @@ def test_decoding_halves_its_batch_and_gives_the_same_texts(
     items = [(i, e.source[: 20 + i]) for i, e in enumerate(load("places", "validation")[:7])]
     settings = DecodingSettings(beams=2, max_new_tokens=6, length_penalty=1.0)
 
-    def texts(halved: list[int]) -> list[str]:
+    def texts(halved: list[tuple[int, int]]) -> list[str]:
         (found,) = decode_together(
-            tuned, [encoder], [items], settings, batch_size=8, engine=engine, on_halved=halved.append
+            tuned, [encoder], [items], settings, 8, engine=engine, on_batched=lambda *told: halved.append(told)
         )
         return [p.text for p in found]
 
-    plain: list[int] = []
+    plain: list[tuple[int, int]] = []
     expected = texts(plain)
-    short: list[int] = []
+    short: list[tuple[int, int]] = []
     with room_for(5, backbone):  # two beams: at most two inputs
         assert texts(short) == expected
-    assert (plain, short) == ([0], [2])
+    assert (plain, short) == ([(8, 0)], [(8, 2)])
     with room_for(1, backbone), pytest.raises(torch.OutOfMemoryError):
         texts([])
 
@@ -222,8 +222,9 @@ def test_what_lack_of_memory_did_to_a_trial_stands_in_its_cost(tiny_llama: str, 
         short = run_trial(trial, engine)
     assert short.status == "ok" and short.cost and plain.cost
     found = short.cost.model_dump()
-    told = {name: n for name, n in found.items() if "halvings" in name or name == "micro_batch"}
-    assert told == {"micro_batch": 2, "halvings": 1, "evaluation_halvings": 1, "decode_halvings": 3}
+    told = {name: n for name, n in found.items() if "halvings" in name or name.endswith("_batch")}
+    expected = {"micro_batch": 2, "halvings": 1, "evaluation_halvings": 1, "decode_batch": 8, "decode_halvings": 3}
+    assert told == expected
     assert not any("halvings" in name or name == "micro_batch" for name in plain.cost.model_dump())
     assert [p.text for p in short.predictions] == [p.text for p in plain.predictions]
 

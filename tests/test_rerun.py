@@ -91,6 +91,25 @@ def test_a_rerun_gives_the_same_bits_and_stores_a_look_alone(method: str, tmp_pa
     assert warm.delta_sha256 == kept.trial(trial.id)["delta_sha256"]
 
 
+def test_as_many_inputs_are_decoded_at_once_as_were_then(
+    tiny_llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else memory would decide, of which there may be more or less now, and with it how sums are rounded."""
+    (cell,) = cells(tiny_llama)
+    kept, trial = ran(tmp_path, cell, decode_batch=3)
+    cost = kept.trial(trial.id)["cost"]
+    assert cost["decode_batch"] == 3
+    asked: list[int | None] = []
+
+    def watched(trial: Trial, engine: Engine, on_progress: Any) -> TrialResult:
+        asked.append(engine.decode_batch)
+        return run_trial(trial, engine, on_progress)
+
+    monkeypatch.setattr("featherbench.harness.rerun.run_trial", watched)
+    assert again(tmp_path, trial).exit_code == 0
+    assert asked == [3]
+
+
 @pytest.mark.parametrize("baseline", ["untuned", "untuned+words", "copy"])
 def test_a_baseline_is_run_again_like_a_method(baseline: str, tiny_llama: str, tmp_path: Path) -> None:
     (cell,) = (c for c in cells(tiny_llama, baselines=[baseline], words="task") if c.cell.row == baseline)
