@@ -1,7 +1,8 @@
-"""What a trial costs: computed FLOPs, measured peak memory."""
+"""What a trial costs: computed FLOPs, measured peak memory, and whether seconds were measured undisturbed."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import math
@@ -196,3 +197,24 @@ def peak_bytes(device: str) -> int:
         import psutil
 
         return psutil.Process().memory_info().rss
+
+
+def processor_seconds() -> tuple[float, float] | None:
+    """Return for how long this process' threads have run, and for how long they could have and had to wait.
+
+    None where the system does not tell: Linux counts both for each thread (/proc/self/task/*/schedstat, nanoseconds).
+    """
+    ran = waited = 0
+    for task in Path("/proc/self/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError, ValueError):  # a thread that ends meanwhile
+            run, wait, _ = map(int, task.read_text().split())
+            ran, waited = ran + run, waited + wait
+    return (ran / 1e9, waited / 1e9) if ran else None
+
+
+def share_waited(before: tuple[float, float] | None, after: tuple[float, float] | None) -> float | None:
+    """Return the share of waiting between two looks at `processor_seconds`; None if one of them is."""
+    if before is None or after is None:
+        return None
+    ran, waited = (max(0.0, b - a) for a, b in zip(before, after, strict=True))
+    return waited / (ran + waited) if ran + waited else 0.0

@@ -260,6 +260,9 @@ class Cost(Record):
     """0 where it was not measured: a pack's peak is nobody's own"""
     decode_peak_bytes: int
     device: str
+    processor_wait: float | None = None
+    """Share of the time in which the worker's threads could have run and had to wait for a processor, that others used;
+    None: not recorded. Where it is large, the seconds say more about the others than about the method."""
     pack: float = 1.0
     """Trials that shared a training step, mean over steps; `train_seconds` is this trial's share of them"""
     micro_batch: int | None = None
@@ -273,7 +276,9 @@ class Cost(Record):
     decode_halvings: int = 0
     """How often memory ran out and that was halved"""
 
-    later = frozenset({"micro_batch", "halvings", "evaluation_halvings", "decode_batch", "decode_halvings"})
+    later = frozenset(
+        {"processor_wait", "micro_batch", "halvings", "evaluation_halvings", "decode_batch", "decode_halvings"}
+    )
 
 
 class Result(Record):

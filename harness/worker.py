@@ -28,7 +28,9 @@ from featherbench.harness.cost import (
     decode_flops,
     keys_in_front,
     peak_bytes,
+    processor_seconds,
     reset_peak,
+    share_waited,
     train_flops,
     training_bytes,
 )
@@ -244,6 +246,8 @@ class _Trained:
     """Bytes while it trained"""
     started: float
     """When its backbone was there, on the monotonic clock"""
+    processors: tuple[float, float] | None
+    """What `processor_seconds` told then"""
 
 
 def follow_trial(trial: Trial, engine: Engine) -> None:
@@ -259,7 +263,7 @@ def _train(trial: Trial, engine: Engine, on_progress: Progress) -> _Trained:
     on_progress("loading", 0, 1)
     # DeepSpeed brings each part of a spread trial to its GPU, none of which may hold the whole
     backbone, pack, together = backbone_for(trial, "cpu" if zero else device, engine)
-    started = time.monotonic()
+    started, processors = time.monotonic(), processor_seconds()
     method, config = method_of(trial.method), config_of(trial)
     encoder = replace(encoder_for(trial, backbone), folder=cache_folder() / "tokenised")
     if reason := method.refuses(backbone.anatomy, config):
@@ -312,6 +316,7 @@ def _train(trial: Trial, engine: Engine, on_progress: Progress) -> _Trained:
         micro_batch=run.at_once(evaluating=False),
         peak=peak,
         started=started,
+        processors=processors,
     )
 
 
@@ -351,6 +356,7 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
     )
     trained.together.decode(request)
     predictions, decode_peak = request.predictions, peak_bytes(device)
+    waited = share_waited(trained.processors, processor_seconds())
     alone = training.shared == training.step  # the peak of a pack is nobody's own
     delta = slot.delta()
     about = {"trial": trial.id, "method": trial.method, "config": trial.config}
@@ -387,6 +393,7 @@ def _run(trial: Trial, engine: Engine, on_progress: Progress) -> Result:
         decode_batch=request.at_once,
         decode_halvings=request.halvings,
         device=_device_name(device),
+        processor_wait=waited,
     )
     inputs = {"validation": trained.sources["validation"], trial.evaluate.split: set(decoded)}
     return Result(

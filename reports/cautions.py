@@ -9,6 +9,7 @@ from itertools import chain
 from featherbench.harness.catalogue import BACKBONES
 from featherbench.reports.boards import ALL, COPY, Caution, Summary
 from featherbench.reports.items import higher_is_better
+from featherbench.reports.latency import disturbed
 from featherbench.reports.measured import mixed
 
 MOST_TRUNCATED = 0.1
@@ -69,6 +70,8 @@ def _shared(rows: Sequence[Summary]) -> Iterator[str]:
             "one search chose each row's configuration: intervals and ranks leave out that another search, on other draws, "
             "could have chosen another one"
         )
+    if slowed := [row.label for row in rows if any(run.cost and disturbed(run.cost) for run in row.counted)]:
+        yield f"other programs used the processors meanwhile, so seconds are too long: {', '.join(slowed)}"
     for split in ("validation", "test"):
         counts = {run.provenance.get("also_trained_on", {}).get(split, 0) for row in tuned for run in row.counted}
         if most := max(counts, default=0):

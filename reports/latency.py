@@ -6,8 +6,17 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from featherbench.harness.records import Cost
 from featherbench.reports.boards import UNTUNED, Board, Quantity, Summary
 from featherbench.reports.read import Run
+
+MOST_WAITED = 0.1
+"""Share of waiting for a processor beyond which seconds are not taken for the method's own"""
+
+
+def disturbed(cost: Cost) -> bool:
+    """Say whether other programs had the processors so much that the seconds are too long; False where not recorded."""
+    return (cost.processor_wait or 0.0) > MOST_WAITED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,16 +30,19 @@ class Latency:
 
 
 def latency(runs: Sequence[Run]) -> Latency:
-    """Return the mean decoding time per output of the runs that were measured alone."""
+    """Return the mean decoding time per output of the runs that were measured alone and undisturbed."""
     kept = [(run, run.cost) for run in runs if run.cost is not None and run.outputs.kept]
     decoded = [(run, cost) for run, cost in kept if cost.decode_seconds > 0]
-    alone = [(run, cost) for run, cost in decoded if cost.pack == 1 and not cost.decode_halvings]
+    undisturbed = [(run, cost) for run, cost in decoded if not disturbed(cost)]
+    alone = [(run, cost) for run, cost in undisturbed if cost.pack == 1 and not cost.decode_halvings]
     if not kept:
         return Latency(note="not measured: no cost or no output is kept")
     if not decoded:
         return Latency(note="not measured: no model decodes")
+    if not undisturbed:
+        return Latency(note="not measured: other programs used the processors meanwhile")
     if not alone:
-        packed = all(cost.pack != 1 for _, cost in decoded)
+        packed = all(cost.pack != 1 for _, cost in undisturbed)
         return Latency(
             note=f"not measured: {'trained in packs' if packed else 'no trial decoded alone in whole batches'}"
         )

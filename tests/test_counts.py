@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from transformers import BartConfig, BertConfig, GPT2Config, LlamaConfig
 from featherbench.contracts.tiny import write_backbone
 from featherbench.harness import backbones
 from featherbench.harness.anatomy import UnsupportedBackbone, anatomy_of
-from featherbench.harness.cost import decode_flops, forward_flops, keys_in_front, train_flops
+from featherbench.harness.cost import decode_flops, forward_flops, keys_in_front, share_waited, train_flops
 from featherbench.harness.counts import TOLERANCE, BudgetError, Counts, count, solve
 from featherbench.harness.text import training_batch
 from featherbench.harness.tuned import Tuned, new_slot
@@ -325,3 +328,36 @@ def test_encoder_decoder_flops_are_those_of_a_counter(
         else train_flops(backbone.anatomy, method, method.config(), lengths, future=True)
     )
     assert computed == pytest.approx(float(counter.get_total_flops()), rel=tolerance)
+
+
+# --- seconds ----------------------------------------------------------------------------------------------------------
+
+SPIN = """
+import os, sys, time
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from featherbench.harness.cost import processor_seconds, share_waited
+before, end = processor_seconds(), time.process_time() + float(sys.argv[1])
+print("spinning", flush=True)
+while time.process_time() < end:
+    pass
+print(share_waited(before, processor_seconds()))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the system does not count waiting")
+def test_who_shares_a_processor_has_waited_for_it() -> None:
+    """Two processes that keep one core busy: each runs half of the time."""
+    other = subprocess.Popen([sys.executable, "-c", SPIN, "600"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout and other.stdout.readline() == "spinning\n"
+        done = subprocess.run([sys.executable, "-c", SPIN, "0.5"], capture_output=True, text=True, timeout=120)
+    finally:
+        other.kill()
+        other.wait()
+    assert float(done.stdout.split()[1]) > 0.25, done.stderr
+
+
+def test_what_was_not_told_has_no_share() -> None:
+    assert share_waited(None, (1.0, 1.0)) is None and share_waited((0.0, 0.0), None) is None
+    assert share_waited((1.0, 1.0), (4.0, 2.0)) == 0.25
+    assert share_waited((1.0, 1.0), (1.0, 1.0)) == 0.0

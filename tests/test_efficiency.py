@@ -252,6 +252,19 @@ def test_latency_that_was_not_measured_says_why(page, tmp_path):
     assert lonely[2].note == "not measured: no untuned row here"
 
 
+def test_seconds_beside_other_programs_are_no_latency_and_cautioned_of(tmp_path):
+    def cost(method, seed):
+        return invented.cost_of(method, processor_wait={"prefix": 0.3, "adapter": 0.05}.get(method))
+
+    report = collect(invented.full_store(tmp_path, ITEMS, cost, ["untuned", "full_ft", "prefix", "adapter"]))
+    found = table(efficiency.page(report), "latency-")
+    assert row(found, "prefix")[1].note == "not measured: other programs used the processors meanwhile"
+    assert row(found, "prefix")[2].value is None
+    assert row(found, "adapter")[2].value is not None and row(found, "full_ft")[2].value is not None
+    said = [c.text for c in report.boards[0].cautions if "processors" in c.text]
+    assert said == ["other programs used the processors meanwhile, so seconds are too long: prefix"]
+
+
 def test_the_leaderboard_shows_the_same_overhead(report, page):
     ours = {fields[0].text: fields[2] for fields in table(page, "latency-").rows}
     [found] = [b for b in leaderboard.page(report).all_blocks() if isinstance(b, Table) and b.name == "leaderboard"]

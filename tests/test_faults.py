@@ -226,6 +226,7 @@ def test_what_lack_of_memory_did_to_a_trial_stands_in_its_cost(tiny_llama: str, 
     expected = {"micro_batch": 2, "halvings": 1, "evaluation_halvings": 1, "decode_batch": 8, "decode_halvings": 3}
     assert told == expected
     assert not any("halvings" in name or name == "micro_batch" for name in plain.cost.model_dump())
+    assert plain.cost.processor_wait is None or 0 <= plain.cost.processor_wait <= 1
     assert [p.text for p in short.predictions] == [p.text for p in plain.predictions]
 
 
