@@ -339,7 +339,7 @@ class Batches:
             if self._left < 0:
                 break
             wanted += group
-        for part in _parts(wanted):
+        for part in self._parts(wanted):
             self._entries(part, write=True)
 
     def _behind_sources(self, pairs: Sequence[EncodedPair], entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -385,7 +385,7 @@ class Batches:
         found = {key: tensor for key, tensor in looked_up.items() if tensor is not None}
         missing = [pair for pair in pairs if any(key not in found for key in self._keys(pair))]
         fresh: dict[str, Tensor] = {}
-        for part in _parts(missing):
+        for part in self._parts(missing):
             fresh |= self._compute(part)
         fresh = {key: tensor for key, tensor in fresh.items() if key not in found}
         self._cache.put(fresh, write)
@@ -468,6 +468,21 @@ class Batches:
         rows, _ = SHAPES[self.device.type]
         return [*keys, *[keys[-1]] * (rows - len(keys))]
 
+    def _parts(self, pairs: Iterable[EncodedPair]) -> Iterator[list[EncodedPair]]:
+        """Yield distinct pairs in parts of at most BUILD_TOKENS tokens, like lengths together; one a source if that is all."""
+        part: list[EncodedPair] = []
+        tokens = 0
+        for prompt, group in sorted(_by_prompt(pairs).items(), key=lambda item: len(item[0])):
+            for pair in group[:1] if self.constant == Constant(source=True) else group:
+                size = len(prompt) + len(pair[1])
+                if part and tokens + size > BUILD_TOKENS:
+                    yield part
+                    part, tokens = [], 0
+                part.append(pair)
+                tokens += size
+        if part:
+            yield part
+
     def _modules(self, name: str) -> list[nn.Module]:
         return [self._tuned.backbone.get_submodule(point.module) for point in self._tuned.anatomy.at(name)]
 
@@ -475,22 +490,6 @@ class Batches:
         self._tuned.backbone.base_model(
             **{k: batch[k] for k in ("input_ids", "attention_mask", "position_ids")}, use_cache=False
         )
-
-
-def _parts(pairs: Iterable[EncodedPair]) -> Iterator[list[EncodedPair]]:
-    """Yield distinct pairs in parts of at most BUILD_TOKENS tokens: prompts of like lengths, each with its targets."""
-    part: list[EncodedPair] = []
-    tokens = 0
-    for prompt, group in sorted(_by_prompt(pairs).items(), key=lambda item: len(item[0])):
-        for pair in group:
-            size = len(prompt) + len(pair[1])
-            if part and tokens + size > BUILD_TOKENS:
-                yield part
-                part, tokens = [], 0
-            part.append(pair)
-            tokens += size
-    if part:
-        yield part
 
 
 def _stacked(layers: Sequence[KeysValues]) -> Tensor:
