@@ -71,7 +71,7 @@ def _shared(rows: Sequence[Summary]) -> Iterator[str]:
             "could have chosen another one"
         )
     if slowed := [row.label for row in rows if any(run.cost and disturbed(run.cost) for run in row.counted)]:
-        yield f"other programs used the processors meanwhile, so seconds are too long: {', '.join(slowed)}"
+        yield f"other programs used the processors meanwhile, so seconds are too long: {'; '.join(slowed)}"
     for split in ("validation", "test"):
         counts = {run.provenance.get("also_trained_on", {}).get(split, 0) for row in tuned for run in row.counted}
         if most := max(counts, default=0):
@@ -87,9 +87,9 @@ def _weak(rows: Sequence[Summary], metric: str) -> Iterator[str]:
     """Yield what a reader should know of rows that may be far from what their method can do."""
     cut = [row.label for row in rows if not row.deterministic and _truncated(row) > MOST_TRUNCATED]
     if cut:
-        yield f"more than {100 * MOST_TRUNCATED:g} % of the outputs were cut at the most new tokens: {', '.join(cut)}"
+        yield f"more than {100 * MOST_TRUNCATED:g} % of the outputs were cut at the most new tokens: {'; '.join(cut)}"
     if short := [row.label for row in rows if _at_end(row) > MOST_AT_END]:
-        yield f"most trials have their lowest validation loss at the last step, so more steps may help: {', '.join(short)}"
+        yield f"most trials have their lowest validation loss at the last step, so more steps may help: {'; '.join(short)}"
     copy = next((row for row in rows if row.cell.method == COPY), None)
     copied = copy.scores[metric, ALL].mean if copy else None
     if copied is None:
@@ -97,7 +97,7 @@ def _weak(rows: Sequence[Summary], metric: str) -> Iterator[str]:
     sign = 1 if higher_is_better(rows[0].runs[0].trial, metric) else -1
     tuned = [(row.label, row.scores[metric, ALL].mean) for row in rows if not row.deterministic]
     if weak := [label for label, mean in tuned if mean is not None and sign * mean <= sign * copied]:
-        yield f"scored no better than a copy of the source, by their means: {', '.join(weak)}"
+        yield f"scored no better than a copy of the source, by their means: {'; '.join(weak)}"
 
 
 def _truncated(row: Summary) -> float:

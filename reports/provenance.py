@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from featherbench.harness.records import Subset
@@ -23,13 +23,13 @@ def provenance(store: Store, contents: Contents) -> Origin:
     finished = [run for run in runs if run.status]
     return {
         "plans": [{"name": p.name, "id": p.id, "created": p.created, "text": p.text} for p in contents.plans],
-        "protocol": _values(run.trial.protocol for run in runs),
-        "backbones": _values(f"{run.trial.backbone} {run.trial.backbone_sha256}" for run in runs),
-        "tasks": _values(f"{run.trial.task} version {run.trial.task_version}" for run in runs),
-        "methods": _values(f"{run.trial.method} version {run.trial.method_version}" for run in runs),
-        "precision": _values(run.trial.precision for run in runs),
-        "decoding": _values(run.trial.decoding.model_dump(mode="json") for run in runs),
-        "settings": _values(run.trial.settings.model_dump(mode="json") for run in runs),
+        "protocol": _values(runs, lambda run: run.trial.protocol),
+        "backbones": _values(runs, lambda run: f"{run.trial.backbone} {run.trial.backbone_sha256}"),
+        "tasks": _values(runs, lambda run: f"{run.trial.task} version {run.trial.task_version}"),
+        "methods": _values(runs, lambda run: f"{run.trial.method} version {run.trial.method_version}"),
+        "precision": _values(runs, lambda run: run.trial.precision),
+        "decoding": _values(runs, lambda run: run.trial.decoding.model_dump(mode="json")),
+        "settings": _values(runs, lambda run: run.trial.settings.model_dump(mode="json")),
         "scorers": _scorers(finished),
         "index_lists": _index_lists(store, runs),
         "looks": _looks(store, runs),
@@ -38,11 +38,17 @@ def provenance(store: Store, contents: Contents) -> Origin:
     }
 
 
-def _values(values: Iterable[Any]) -> list[dict[str, Any]]:
-    """Return [{value, trials}], the most frequent first."""
-    counted = Counter(json.dumps(value, sort_keys=True, ensure_ascii=False) for value in values)
-    ordered = sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))
-    return [{"value": _strict(json.loads(text)), "trials": number} for text, number in ordered]
+def _values(runs: Sequence[Run], of: Callable[[Run], Any]) -> list[dict[str, Any]]:
+    """Return [{value, trials, methods}] with the methods of these trials, the most frequent value first."""
+    methods: dict[str, Counter[str]] = {}
+    for run in runs:
+        text = json.dumps(of(run), sort_keys=True, ensure_ascii=False)
+        methods.setdefault(text, Counter())[run.trial.method] += 1
+    counted = {text: found.total() for text, found in methods.items()}
+    return [
+        {"value": _strict(json.loads(text)), "trials": counted[text], "methods": sorted(methods[text])}
+        for text in sorted(counted, key=lambda text: (-counted[text], text))
+    ]
 
 
 def _strict(value: Any) -> Any:
@@ -107,16 +113,21 @@ def _looks(store: Store, runs: Iterable[Run]) -> list[dict[str, Any]]:
     ]
 
 
-def _machines(runs: Iterable[Run]) -> dict[str, list[dict[str, Any]]]:
+def _machines(runs: Sequence[Run]) -> dict[str, list[dict[str, Any]]]:
     """Return {dotted key of the trials' provenance: its values}; a trial without any is counted as "not recorded"."""
-    flat = [dict(_flat(run.provenance)) or {"provenance": "not recorded"} for run in runs]
-    keys = sorted({key for one in flat for key in one})
-    return {key: _values(one.get(key, "not recorded") for one in flat) for key in keys}
+    flat_of = {run.trial_id: dict(flat(run.provenance)) or {"provenance": "not recorded"} for run in runs}
+    keys = sorted({key for one in flat_of.values() for key in one})
+
+    def of(key: str) -> Callable[[Run], Any]:
+        return lambda run: flat_of[run.trial_id].get(key, "not recorded")
+
+    return {key: _values(runs, of(key)) for key in keys}
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the entries of a trial's provenance with dotted keys."""
     for key, inner in value.items():
         if isinstance(inner, Mapping):
-            yield from _flat(inner, f"{prefix}{key}.")
+            yield from flat(inner, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", inner

@@ -103,9 +103,16 @@ def _tex_row(fields: Sequence[Entry]) -> str:
 # --- cells and trials -------------------------------------------------------------------------------------------------
 
 
-def cells_csv(boards: Sequence[Board], unplaced: Sequence[Cell]) -> str:
-    """Return one line per cell and evaluated subset; cells without a final trial have no scores."""
-    lines = [_cell_line(board, row) for board in boards for row in board.rows]
+def cells_csv(boards: Sequence[Board], unplaced: Sequence[Cell], spend: Mapping[str, tuple[int, float]]) -> str:
+    """Return one line per cell and evaluated subset; cells without a final trial have no scores.
+
+    spend: (trials, seconds) of each cell, its search included.
+    """
+    lines = []
+    for board in boards:
+        for row in board.rows:
+            trials, seconds = spend.get(row.cell.id, (0, None))
+            lines.append({**_cell_line(board, row), "spend_trials": trials, "spend_seconds": seconds})
     empty = [{**_cell(cell, cell.row), "notes": "no final trial"} for cell in unplaced]
     return _csv([*lines, *empty])
 

@@ -38,6 +38,7 @@ from featherbench.reports.pages import (
     trial,
 )
 from featherbench.reports.report import Report, collect
+from featherbench.reports.spending import spend_by_cell
 
 TITLE = "featherbench report"
 PAGES: tuple[Callable[[Report], Page | None], ...] = (
@@ -124,7 +125,7 @@ def _write_data(report: Report, pages: list[Page], out: Path) -> list[Path]:
     texts = {
         "report.md": markdown_report(TITLE, pages),
         "leaderboard.json": leaderboard_json(report),
-        "cells.csv": sheets.cells_csv(report.boards, without_final(report.contents)),
+        "cells.csv": sheets.cells_csv(report.boards, without_final(report.contents), spend_by_cell(report.contents)),
         "trials.csv": sheets.trials_csv(report.contents),
         "provenance.json": json.dumps(report.origin, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
     }

@@ -22,6 +22,15 @@ DECADES = 3
 """Width of every method's range of learning rates under protocol 1, around the default"""
 
 
+def spend_by_cell(contents: Contents) -> dict[str, tuple[int, float]]:
+    """Return {cell: (trials, seconds on their workers)} over search and final phase, each trial once."""
+    found: dict[str, dict[str, float]] = {}
+    for run in contents.runs:
+        if run.cost is not None:
+            found.setdefault(run.cell.id, {})[run.trial_id] = run.cost.seconds
+    return {cell: (len(trials), sum(trials.values())) for cell, trials in found.items()}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Spent:
     """What the trials of one phase, or of both, took; each trial once."""

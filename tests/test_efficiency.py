@@ -9,6 +9,7 @@ import site_store as invented
 
 from featherbench.reports.blocks import Figure, Page, Table, Text
 from featherbench.reports.boards import Board
+from featherbench.reports.comparisons import difference
 from featherbench.reports.html import html
 from featherbench.reports.pages import efficiency, leaderboard
 from featherbench.reports.pages.efficiency import dominators
@@ -138,12 +139,26 @@ def test_where_lower_is_better_the_front_turns_round(report, monkeypatch):
 def test_the_best_row_within_a_budget_is_told_with_those_that_may_be_as_good(page):
     found = {fields[0].text: [entry.text for entry in fields[1:]] for fields in table(page, "within-").rows}
     assert list(found) == ["0.01 %", "0.1 %", "0.3 %", "1 %", "3 %"]
-    assert found["0.01 %"][0] == "embedding_only" and found["0.01 %"][2:] == ["no other row fits", "1"]
+    assert found["0.01 %"][0] == "embedding_only" and found["0.01 %"][4:] == ["no other row fits", "1"]
     means = {method: score(method) for method in ("infix", "prefix", "adapter", "embedding_only")}
     best = max(means, key=means.__getitem__)
     assert (best, found["0.1 %"][0]) == ("infix", "infix") and found["0.1 %"][1].startswith(f"{means['infix']:.1f} ± ")
-    assert found["0.1 %"][2:] == ["prefix", "3"], "0.105 % is within a tenth"
-    assert found["3 %"][2:] == ["prefix", "4"], "the adapter of 1.2 % fits, and is worse"
+    assert found["0.1 %"][4:] == ["prefix", "3"], "0.105 % is within a tenth"
+    assert found["3 %"][4:] == ["prefix", "4"], "the adapter of 1.2 % fits, and is worse"
+    [ahead] = {fields[3].value for fields in table(page, "within-").rows if fields[1].text == "infix"}
+    assert ahead == pytest.approx(means["infix"] - means["prefix"], rel=1e-9), "the next is the prefix"
+    assert found["0.01 %"][2] == "–", "nothing to be better than"
+
+
+def test_the_best_row_is_set_against_full_fine_tuning_with_an_interval(report, page):
+    [board] = report.boards
+    by_label = {row.label: row for row in board.rows}
+    rows = {fields[0].text: fields for fields in table(page, "within-").rows}
+    _, best, _, following, full, *_ = rows["3 %"]
+    assert (best.text, following.note.split(";")[0]) == ("infix", "prefix")
+    own = difference(board, by_label["infix"], by_label["full_ft"])
+    assert full.value == pytest.approx(own.estimate) == pytest.approx(score("infix") - score("full_ft"))
+    assert full.parts["half width"] == pytest.approx(float(own.found.primary.high - own.found.primary.low) / 2)
 
 
 def test_a_row_without_a_rank_is_not_the_best_but_is_named_where_its_mean_is_better(report):
@@ -151,8 +166,12 @@ def test_a_row_without_a_rank_is_not_the_best_but_is_named_where_its_mean_is_bet
     rows = tuple(replace(row, rank=None, unranked="other") if row.label == "infix" else row for row in board.rows)
     rows = {fields[0].text: fields[1] for fields in efficiency.within_table(replace(board, rows=rows), "x").rows}
     assert rows["0.1 %"].text == "prefix"
-    assert rows["0.1 %"].note.startswith(f"without a rank, but with a better mean: infix, {score('infix'):.1f} ± ")
-    assert rows["0.01 %"].note == "", "infix does not fit"
+    ahead = f"without a rank, but with a better mean: infix, {score('infix'):.1f} ± "
+    assert rows["0.1 %"].note.startswith(f"stores 0.100 %; {ahead}")
+    assert rows["0.1 %"].note.split("difference is ")[1].startswith(f"+{score('infix') - score('prefix'):.1f} ± "), (
+        "and by how much"
+    )
+    assert "without a rank" not in rows["0.01 %"].note, "infix does not fit"
 
 
 def test_where_nothing_fits_a_budget_the_smallest_size_is_told(tmp_path):
@@ -207,7 +226,7 @@ def test_storage_of_n_tasks_is_a_backbone_and_n_deltas_or_n_copies(page):
     assert [entry.value for entry in row(found, "prefix")[1:]] == [4_004_120, 4_041_200, 4_412_000, 8_120_000]
     assert [entry.value for entry in row(found, "full_ft")[1:]] == [4_000_120, 40_001_200, 400_012_000, 4_000_120_000]
     assert [entry.value for entry in row(found, "untuned")[1:]] == [4_000_000] * 4
-    assert row(found, "full_ft")[0].note == "a copy a task" and row(found, "prefix")[0].note == ""
+    assert row(found, "full_ft")[0].note == "one copy per task" and row(found, "prefix")[0].note == ""
     assert [entry.note for entry in row(found, "ft_top2")[1:]] == ["no size stored"] * 4
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from featherbench.reports.blocks import (
     Block,
@@ -21,12 +21,13 @@ from featherbench.reports.blocks import (
 from featherbench.reports.boards import ALL, Board, Quantity, Summary
 from featherbench.reports.charts.front import AtCost, front_chart
 from featherbench.reports.charts.parts import FAINT_MARKS, row_colours
-from featherbench.reports.estimates import HOW_TO_READ, interval_entry, missing
+from featherbench.reports.comparisons import difference
+from featherbench.reports.estimates import HOW_TO_READ, difference_entry, interval_entry, missing, reference
 from featherbench.reports.latency import Latency, bare, latency, overhead
 from featherbench.reports.ranking import Ranking, ranking
 from featherbench.reports.report import Report
 from featherbench.reports.tables import board_name, board_path, board_title, cost_entry, count_entry
-from featherbench.reports.text import bytes_text, flops_text, number_text, seconds_text, times_text
+from featherbench.reports.text import bytes_text, flops_text, number_text, percent_text, seconds_text, times_text
 
 LEAD = "The score of every row against what it costs, at equal budgets of stored parameters, for many tasks, and when it is used."
 AXES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
@@ -62,8 +63,10 @@ AT_BUDGET = (
 WITHIN = (
     "Of the ranked rows that store at most this share of the backbone (a tenth more is allowed, as below), the one with the "
     "best mean. “Not told apart” are the others whose simultaneous 95 % rank interval, among these rows alone, reaches the "
-    "first place: this design cannot say that they are worse. Rows without a rank on the leaderboard were treated differently, or "
-    "nothing of them was tuned: one that fits and has a better mean is named, and is no answer to which method is better."
+    "first place: this design cannot say that they are worse. Differences are paired, each with an interval of its own; every "
+    "pair of rows stands on the board's page. Rows without a rank on the leaderboard were treated differently, or nothing of "
+    "them was tuned: one that fits and has a better mean is named with its difference to the best row. It may serve you, but it "
+    "does not answer which method is better."
 )
 COSTS = (
     "Costs are means over the trials that enter the score. FLOPs are computed, bytes and seconds are measured: they depend "
@@ -269,18 +272,51 @@ def within_table(board: Board, name: str) -> Table:
     for budget in _budgets(board):
         found = within(board, budget)
         share = Entry(text=f"{100 * budget:g} %", value=100 * budget)
-        above = ", ".join(f"{row.label}, {_shown_score(board, row)}" for row in found.above)
         if found.fitting:
-            best = found.fitting[0]
-            tied = ", ".join(row.label for row in found.tied) or ("none" if found.fitting[1:] else "no other row fits")
-            score = interval_entry(best.scores[board.primary or "", ALL])
-            first = Entry(text=best.label, note=f"without a rank, but with a better mean: {above}" if above else "")
-            rows.append((share, first, score, Entry(text=tied), count_entry(len(found.fitting))))
+            rows.append((share, *_best(board, found), count_entry(len(found.fitting))))
         else:
             why = "no row has a rank" if least is None else f"the smallest ranked row stores {number_text(least)} %"
-            rows.append((share, missing(why), missing(""), missing(""), count_entry(0)))
-    header = entries("at most", "best row", board.primary or "", "not told apart from it", "rows that fit")
+            rows.append((share, missing(why), *[missing("")] * 4, count_entry(0)))
+    header = (
+        *entries("at most", "best row", board.primary or ""),
+        Entry(text="minus the next", note=board.primary or ""),
+        Entry(text="minus full fine-tuning", note=board.primary or ""),
+        *entries("not told apart from it", "rows that fit"),
+    )
     return Table(name=name, title=f"Best within a budget: {board_title(board)}", header=header, rows=tuple(rows))
+
+
+def _best(board: Board, found: Within) -> tuple[Entry, ...]:
+    """Return the best row, its score, its differences to the next and to full fine-tuning, and the rows tied with it."""
+    best, *others = found.fitting
+    stored = best.costs["stored_percent"].value
+    notes = [f"stores {percent_text(stored)}"] if stored is not None else []
+    if found.above:
+        above = "; ".join(
+            f"{row.label}, {_shown_score(board, row)} (the difference is {difference_entry(difference(board, row, best)).text})"
+            for row in found.above
+        )
+        notes.append(f"without a rank, but with a better mean: {above}")
+    full = reference(board)
+    return (
+        Entry(text=best.label, note="; ".join(notes), link=board_path(board)),
+        interval_entry(best.scores[board.primary or "", ALL]),
+        _minus(board, best, others[0] if others else None, "no other row fits"),
+        missing("it is full fine-tuning")
+        if best is full
+        else _minus(board, best, full, "no trial of full fine-tuning here", named=False),
+        Entry(text="; ".join(row.label for row in found.tied) or ("none" if others else "no other row fits")),
+    )
+
+
+def _minus(board: Board, row: Summary, other: Summary | None, why: str, *, named: bool = True) -> Entry:
+    """Return the paired difference of two rows, and why there is none; `named`: with the name of the other one."""
+    if other is None:
+        return missing(why)
+    if _score(board, other) is None:
+        return missing(f"{other.label}: no score")
+    found = difference_entry(difference(board, row, other))
+    return replace(found, note="; ".join(part for part in (other.label if named else "", found.note) if part))
 
 
 def budgets_table(board: Board, name: str) -> Table | None:
@@ -337,7 +373,7 @@ def storage_table(board: Board, name: str) -> Table:
     for row in board.by_score():
         fields = [cost_entry(storage(row, tasks), bytes_text) for tasks in TASKS]
         whole = (row.costs["stored_parameters"].value or 0) >= (row.costs["total_parameters"].value or math.inf)
-        rows.append((Entry(text=row.label, note="a copy a task" if whole else ""), *fields))
+        rows.append((Entry(text=row.label, note="one copy per task" if whole else ""), *fields))
     header = (Entry(text="row"), *(Entry(text=f"{n:,} task{'s' * (n > 1)}") for n in TASKS))
     return Table(name=name, title=f"Storage: {board_title(board)}", header=header, rows=tuple(rows))
 

@@ -29,7 +29,7 @@ ESTIMAND = (
 WORDS = (
     "The step cap is the largest number of optimiser steps that a trial of the row may take. The budget is the share of the "
     "backbone's parameters that a row was sized for, in what it stores. Task words are a text that stands before the input. "
-    "A look is one scoring of test items: a trial of the final phase takes one."
+    "A look is one scoring of test items: a trial of the final phase takes one, and one more whenever it is run again."
 )
 EXTEND = (
     "Some best values stand in the outer tenth of their range, so better ones may lie beyond: extend their range, and give "
@@ -38,6 +38,10 @@ EXTEND = (
 SPACES = (
     "The range of the learning rate is the protocol's: three decades around the method's default, on a log scale. Other "
     "ranges are those of the values proposed; a dimension with fewer than three values has no inside, so it has no edge."
+)
+CLAIMS = (
+    "A look keeps the effect as it stood then. Trials that were added or run again since move the effect that the other pages "
+    "show; they do not move this record."
 )
 SENSITIVITY = (
     "Dots are configurations, diamonds the best one of a search. Other dimensions vary, too; these are no results."
@@ -57,7 +61,7 @@ def page(report: Report) -> Page:
         blocks += _sensitivity(searched)
     blocks += [Heading(level=2, text="Looks at test items"), *_looks(report)]
     if claims := looks_table(report.store):
-        blocks += [Heading(level=2, text="Looks at claims"), claims]
+        blocks += [Heading(level=2, text="Looks at claims"), Text(text=CLAIMS), claims]
     lead = "What each row was given and what it spent; versions and machines stand under provenance."
     return Page(path="fairness.html", title="Fairness", lead=lead, blocks=tuple(blocks))
 
@@ -134,7 +138,10 @@ def _warnings(boards: Sequence[Board]) -> Iterator[Block]:
         if caution.unequal
     )
     if not rows:
-        yield Text(text="No board has rows that were treated unequally, as far as its records tell.")
+        yield Text(
+            text="No board has ranked rows that were treated unequally, as far as its records tell. Rows without a rank say on "
+            "the leaderboard what they were given otherwise."
+        )
         return
     unequal = len({fields[0].link for fields in rows})
     yield Text(text=f"{unequal} of {len(boards)} boards have rows that are not fully comparable.", caution=True)
@@ -286,6 +293,7 @@ def _looks(report: Report) -> Iterator[Block]:
         for look in looks
     )
     yield Text(
-        text="A trial of the final phase decodes and scores the test items once; scoring the same outputs again is a look, too."
+        text="A trial of the final phase decodes and scores the test items once. Whenever it is run again, or the same outputs "
+        "are scored again, that is a look, too. Task “?”: the trial is in no plan any more."
     )
     yield Table(name="looks-at-test", title="Looks at test items", header=entries(*keys, "looks", "trials"), rows=rows)

@@ -19,6 +19,7 @@ from featherbench.reports.pages.efficiency import has_score_and_size
 from featherbench.reports.read import Contents, Run
 from featherbench.reports.report import Report
 from featherbench.reports.search import Search
+from featherbench.reports.spending import spend_by_cell
 from featherbench.reports.statistics import claim
 from featherbench.reports.tables import (
     COST_COLUMNS,
@@ -57,9 +58,11 @@ HOW_TO_READ = (
     "A p stands only beside the comparisons that the plan named before its final phase (“Headline comparisons”), and "
     "only once all of their trials have a result: until then they wait, with their difference and its interval.",
     "Trained parameters are what the optimiser moves, stored ones what is kept after tuning, total ones those of the "
-    "tuned model. Costs are means over the same trials as the scores; spend is the sum over all trials of the row, "
-    "its search included, of their whole time on a worker, with validation (the fairness page counts training and "
-    "decoding alone). Times depend on the machine and on what else ran on it. 1 MB is 10⁶ bytes.",
+    "backbone. “Sized for” is the share of them for which the plan had a row's length or width chosen; which rows store at "
+    "most a share, sized for it or not, “stored, %, at most” above the table tells. Costs are means over the same trials as "
+    "the scores; spend is the sum over all trials of the row, its search included, of their whole time on a worker, with "
+    "validation (the fairness page counts training and decoding alone). Times depend on the machine and on what else ran "
+    "on it. 1 MB is 10⁶ bytes.",
     "“–” is a missing value; the reason stands beside it.",
 )
 
@@ -177,22 +180,13 @@ RESULT: tuple[tuple[Entry, Column], ...] = (
 )
 """Header and content of the columns before the spend"""
 DETAIL: tuple[tuple[Entry, Column], ...] = (
-    (Entry(text="budget"), _budget),
+    (Entry(text="sized for"), _budget),
     (Entry(text="backbone"), lambda board, row: Entry(text=board.key.backbone)),
     *((Entry(text=name), _count(number)) for number, name in enumerate(COUNTS)),
     *((Entry(text=title), _cost(name, show)) for name, title, show in COST_COLUMNS if name not in FIRST_COSTS),
     (Entry(text="decoding per output", note="× the bare backbone's; trials alone on one device"), _latency),
 )
 """Header and content of the columns behind it"""
-
-
-def spend_by_cell(contents: Contents) -> dict[str, tuple[int, float]]:
-    """Return {cell: (trials, seconds on their workers)} over search and final phase, each trial once."""
-    found: dict[str, dict[str, float]] = {}
-    for run in contents.runs:
-        if run.cost is not None:
-            found.setdefault(run.cell.id, {})[run.trial_id] = run.cost.seconds
-    return {cell: (len(trials), sum(trials.values())) for cell, trials in found.items()}
 
 
 def _spend(row: Summary, spend: Mapping[str, tuple[int, float]]) -> Entry:
@@ -213,10 +207,13 @@ def headline_blocks(headline: Headline, number: int) -> list[Block]:
         f"{spec.smallest_effect:g}."
     )
     header = (
-        *entries("ours − theirs", "difference", "this test set", "units"),
+        *entries("ours − theirs"),
+        Entry(text="difference", note="points of the primary score"),
+        *entries("this test set", "units"),
         Entry(text="p", note="Holm over the list"),
         Entry(text="sign-flip p", note="not adjusted; with n units at least 2 / 2ⁿ"),
-        *entries("answer", "detectable"),
+        *entries("answer"),
+        Entry(text="detectable", note="points"),
     )
     table = Table(
         name=f"headline-{number}",
@@ -282,7 +279,7 @@ def _facets(board: Board, row: Summary) -> dict[str, str]:
         "task": key.task,
         "backbone": key.backbone,
         "size": size_text(key.size, key.size_unit),
-        "budget": "none" if row.cell.budget is None else budget_text(row.cell),
+        "sized for": "no share" if row.cell.budget is None else budget_text(row.cell),
         "evaluated": key.evaluated,
         "method": row.cell.method,
     }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from importlib.metadata import version
+from typing import Any
 
 from featherbench.reports.blocks import Block, Code, Entry, Folded, Heading, Page, Table, Text, entries, how_to_read
 from featherbench.reports.citing import citation, methods_paragraph
@@ -12,8 +13,8 @@ from featherbench.reports.report import Report
 from featherbench.reports.tables import trial_path
 
 HOW_TO_READ = (
-    "Every distinct value that the trials recorded, with the number of trials that have it: two lines of one key are two "
-    "ways in which trials were run.",
+    "Every distinct value that the trials recorded, with the number of trials that have it and their methods: two lines of one "
+    "key are two ways in which trials were run.",
     "“seen in pretraining” is what the backbone's own pretraining had seen of the task. “also trained on” counts inputs of "
     "validation and test that also stand among a trial's training inputs. “frozen work” says whether results of frozen "
     "layers were kept between steps, or why not; it changes no number. “engine” is who ran the steps: the plain loop or "
@@ -25,11 +26,15 @@ HOW_TO_READ = (
     "“final” by a trial, other reasons by hand. An attempt without a result was stopped: by Ctrl-C, a lost machine, a crash.",
 )
 AGAIN = (
-    "To run a plan again, install featherbench {version} (of the commit under “Machines and packages”, if one stands there), "
-    "save the plan's text as plan.yaml and type “featherbench run plan.yaml --out runs/again”. To run one row, leave the other "
-    "methods and the headline list, if there is one, out of the text. “featherbench plan plan.yaml --probe” says beforehand "
-    "how long it takes. The same command goes on where it was stopped. A single trial is run again from the file beside its "
-    "page, trials/ID.json, with nothing else of the run: its page has the command."
+    "To run a plan again, install featherbench {version} (of the commit under “Machines and packages”, if one stands there; in "
+    "a checkout of it “make setup” installs the versions that it is tested with), save the plan's text as plan.yaml and type "
+    "“featherbench run plan.yaml --out runs/again”. To run one row, leave the other methods and the headline list, if there "
+    "is one, out of the text; rows that no method's line names are baselines, and come by themselves. “featherbench plan "
+    "plan.yaml --probe” says beforehand how long it takes. The same command goes on where it was stopped. A single trial is "
+    "run again from the file beside its page, trials/ID.json, with nothing else of the run: its page has the command.",
+    "On one machine with the same versions every bit should come out again. Elsewhere validation losses of a trial should be "
+    "within 1e-5 (float32; 1e-10 for float64, 1e-2 for bfloat16) and 98 % of its outputs equal. A high learning rate makes "
+    "rounding errors grow: such a trial may score otherwise elsewhere, and a row's mean may move within its interval.",
 )
 LOOKS = "How often each evaluated split was looked at"
 
@@ -42,10 +47,12 @@ def page(report: Report) -> Page:
         Code(title="Methods paragraph", text=methods_paragraph(report)),
         Code(title="Citation", text=citation()),
         Heading(level=2, text="Plans"),
-        Text(text=AGAIN.format(version=version("featherbench"))),
+        *(Text(text=text.format(version=version("featherbench"))) for text in AGAIN),
     ]
-    for plan in report.contents.plans:
-        title = f"Plan {plan.name} ({plan.id}), recorded {plan.created}"
+    plans = report.contents.plans
+    for number, plan in enumerate(plans):
+        later = any(other.name == plan.name for other in plans[number + 1 :])
+        title = f"Plan {plan.name} ({plan.id}), recorded {plan.created}" + (", extended later" if later else "")
         blocks.append(Folded(title=title, blocks=(Code(text=plan.text),)))
     for table in provenance_tables(report.origin):
         blocks += [Heading(level=2, text=table.title), table]
@@ -57,17 +64,18 @@ def provenance_tables(origin: Origin) -> list[Table]:
     """Return the origin of the numbers; the plans' texts are shown apart."""
     shared = ("protocol", "backbones", "tasks", "methods", "precision", "decoding", "settings")
     versions = [(key, row) for key in shared for row in origin[key]]
+    every = {method for row in origin["protocol"] for method in row["methods"]}
     machines = [(key, row) for key, rows in origin["machines"].items() for row in rows]
     index_lists = ("name", "task", "split", "size", "sha256", "trials", "list_in_store")
     attempts = ("trial", "number", "started", "outcome")
     tables = [
         _listing("looks", LOOKS, ("split", "task", "reason", "looks", "trials"), origin["looks"]),
-        _grouped("versions", "Versions and settings", versions),
+        _grouped("versions", "Versions and settings", versions, every),
         _listing(
             "scorers", "Scorers", ("metric", "subset", "task", "evaluated", "signature", "trials"), origin["scorers"]
         ),
         _listing("index-lists", "Index lists", index_lists, origin["index_lists"]),
-        _grouped("machines", "Machines and packages", machines),
+        _grouped("machines", "Machines and packages", machines, every),
         _listing("lost-attempts", "Attempts without a result", attempts, origin["lost_attempts"]),
     ]
     return [table for table in tables if table.rows]
@@ -78,11 +86,18 @@ def _listing(name: str, title: str, names: Sequence[str], rows: Sequence[dict[st
     return Table(name=name, title=title, header=entries(*(key.replace("_", " ") for key in names)), rows=body)
 
 
-def _grouped(name: str, title: str, rows: Sequence[tuple[str, dict[str, object]]]) -> Table:
+def _grouped(name: str, title: str, rows: Sequence[tuple[str, dict[str, Any]]], every: Set[str]) -> Table:
+    """Return a table of values; `every`: all methods, which are not listed one by one."""
     body = tuple(
-        (Entry(text=key), _value_entry(row["value"], ""), _value_entry(row["trials"], "trials")) for key, row in rows
+        (
+            Entry(text=key),
+            _value_entry(row["value"], ""),
+            _value_entry(row["trials"], "trials"),
+            Entry(text="all" if every == set(row["methods"]) else ", ".join(row["methods"]), long=True),
+        )
+        for key, row in rows
     )
-    return Table(name=name, title=title, header=entries("key", "value", "trials"), rows=body)
+    return Table(name=name, title=title, header=entries("key", "value", "trials", "methods"), rows=body)
 
 
 def _value_entry(value: object, key: str) -> Entry:

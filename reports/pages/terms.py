@@ -31,7 +31,7 @@ TERMS: tuple[tuple[str, str], ...] = (
     ),
     (
         "seed",
-        "The number from which a trial's initial values, order of the data and dropout follow. No data change with it.",
+        "The number from which a trial's initial values, order of the data and dropout follow. The data do not depend on it.",
     ),
     (
         "draw",

@@ -16,6 +16,7 @@ from featherbench.reports.boards import Board
 from featherbench.reports.charts.trial_curves import lines
 from featherbench.reports.licence import attribution, why_not_shown
 from featherbench.reports.losses import best_loss
+from featherbench.reports.provenance import flat
 from featherbench.reports.read import Run
 from featherbench.reports.read_trials import OUTPUTS, Detail, details
 from featherbench.reports.report import Report
@@ -125,6 +126,9 @@ def _blocks(runs: Sequence[Run], detail: Detail, texts: Texts, board: Board | No
     yield Heading(level=2, text="Configuration")
     yield Text(text=f"{configuration_text(run.trial)}; seed {run.trial.seed}, {run.trial.precision}")
     yield Folded(title="Everything that makes this trial what it is", blocks=(Code(text=content_text(run.trial)),))
+    if run.provenance:
+        origin = "\n".join(f"{key}: {value}" for key, value in flat(run.provenance))
+        yield Folded(title="Code, versions and machine that it ran with", blocks=(Code(text=origin),))
     if detail.curves:
         yield Heading(level=2, text="Curves")
         yield from _curves(run, detail)
