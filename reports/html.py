@@ -42,6 +42,14 @@ def html(page: Page, menu: Sequence[Link]) -> str:
     )
 
 
+def write_pages(pages: Sequence[Page], menu: Sequence[Link], out: Path) -> None:
+    """Write pages, and what lies beside them, into the site's folder."""
+    for page in pages:
+        write(out / page.path, html(page, menu))
+        if page.record:
+            write(out / page.record_path, page.record)
+
+
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from featherbench.harness.store import Store
@@ -20,7 +20,8 @@ from featherbench.reports.aggregate import without_final
 from featherbench.reports.blocks import Figure, Page, Table
 from featherbench.reports.charts import images
 from featherbench.reports.files import write
-from featherbench.reports.html import Link, html, write_shared
+from featherbench.reports.helpers import helpers
+from featherbench.reports.html import Link, write_pages, write_shared
 from featherbench.reports.leaderboard_json import leaderboard_json
 from featherbench.reports.markdown import markdown_report
 from featherbench.reports.pages import (
@@ -54,6 +55,8 @@ PAGES: tuple[Callable[[Report], Page | None], ...] = (
     terms.page,
 )
 """Pages of the menu, in its order; one that has nothing to show returns None"""
+TOGETHER = 20
+"""Pages that one process writes at a time"""
 FOLDERS = ("boards", "trials", "tables", "figures")
 
 
@@ -88,21 +91,21 @@ def _write_site(report: Report, out: Path) -> list[Path]:
     for folder in FOLDERS:
         (out / folder).mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    with images.drawing(out / "figures") as draw:
+    with helpers() as others:
         pages: list[Page] = []
         for page in chain((page for make in PAGES if (page := make(report))), board.pages(report)):
-            draw([(block.name, block.spec) for block in page.all_blocks() if isinstance(block, Figure)])
+            for block in page.all_blocks():
+                if isinstance(block, Figure):
+                    others.do(images.write_images, block.name, block.spec, out / "figures")
             pages.append(page)
         tables, charts = _named(pages)
         menu = [Link(path=page.path, title=page.title) for page in pages if page.listed]
-        for page in chain(pages, trial.pages(report)):
-            write(out / page.path, html(page, menu))
-            written.append(out / page.path)
-            if page.record:
-                write(out / page.record_path, page.record)
-                written.append(out / page.record_path)
+        every = chain(pages, trial.pages(report))
+        while some := list(islice(every, TOGETHER)):
+            others.share(write_pages, some, menu, out)
+            written += [out / path for page in some for path in (page.path, page.record_path) if path]
         for table in tables:
-            sheets.write_table(table, out / "tables")
+            others.share(sheets.write_table, table, out / "tables")
         written += _write_data(report, pages, out)
     written += [out / "tables" / f"{table.name}.{ending}" for table in tables for ending in sheets.ENDINGS]
     written += [out / "figures" / f"{chart.name}.{ending}" for chart in charts for ending in images.ENDINGS]

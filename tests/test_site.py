@@ -2,10 +2,12 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -30,7 +32,7 @@ from test_reports import (
 
 from featherbench.harness.records import CurvePoint, Prediction
 from featherbench.harness.store import Store
-from featherbench.reports import sheets, site
+from featherbench.reports import helpers, sheets, site
 from featherbench.reports.blocks import Entry, Figure, Folded, Page, Table, Text, entries
 from featherbench.reports.charts import images, trial_curves
 from featherbench.reports.fields import filters
@@ -217,10 +219,12 @@ def test_charts_are_drawn_where_no_process_can_be_started(tmp_path):
     """Python reads from a pipe, so that a new process does not find the script that it should import."""
     script = f"""
 from pathlib import Path
+from featherbench.reports import helpers
 from featherbench.reports.charts import images
-images.MANY, images._cores = 1, lambda: 2
-with images.drawing(Path({str(tmp_path)!r})) as draw:
-    draw([(name, {{"mark": "point", "data": {{"values": []}}}}) for name in "abc"])
+helpers.MANY, helpers._cores = 1, lambda: 2
+with helpers.helpers() as others:
+    for name in "abc":
+        others.do(images.write_images, name, {{"mark": "point", "data": {{"values": []}}}}, Path({str(tmp_path)!r}))
 """
     done = subprocess.run([sys.executable], input=script, text=True, capture_output=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -239,19 +243,44 @@ def test_every_figure_has_files_and_keeps_the_schema_of_vega_lite(written, store
     }
 
 
-def test_several_processes_draw_the_same_bytes_as_one(written, store, tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "MANY", 1)
-    monkeypatch.setattr(images, "_cores", lambda: 2)
+def test_several_processes_write_the_same_bytes_as_one(written, store, tmp_path, monkeypatch):
+    monkeypatch.setattr(helpers, "MANY", 1)
+    monkeypatch.setattr(helpers, "_cores", lambda: 3)
     write_report(store, tmp_path / "out")
-    alone = {path.name: path.read_bytes() for path in (written / "figures").iterdir()}
-    assert {path.name: path.read_bytes() for path in (tmp_path / "out" / "figures").iterdir()} == alone
+    whole = [
+        {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        for out in (written, tmp_path / "out")
+    ]
+    assert whole[0] == whole[1]
+
+
+def test_work_is_shared_with_processes_that_have_little_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(helpers, "MANY", 1)
+    monkeypatch.setattr(helpers, "_cores", lambda: 2)
+    monkeypatch.setattr(helpers, "AHEAD", 2)
+    gate = tmp_path / "gate"
+    with helpers.helpers() as others:
+        others.do(_told_by, tmp_path / "first", gate)
+        others.share(_told_by, tmp_path / "second", gate)  # one is at work and one waits: that is enough
+        others.share(_told_by, tmp_path / "third", None)
+        assert (tmp_path / "third").read_text() == str(os.getpid())
+        gate.touch()
+    theirs = {(tmp_path / name).read_text() for name in ("first", "second")}
+    assert len(theirs) == 1 and str(os.getpid()) not in theirs
+
+
+def _told_by(told: Path, gate: Path | None) -> None:
+    """Write down which process this is, once the gate is there."""
+    while gate and not gate.exists():
+        time.sleep(0.01)
+    told.write_text(str(os.getpid()))
 
 
 def test_a_chart_that_another_process_cannot_draw_is_an_error_here(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "MANY", 1)
-    monkeypatch.setattr(images, "_cores", lambda: 2)
-    with pytest.raises(ValueError, match="conversion failed"), images.drawing(tmp_path) as draw:
-        draw([("bad", {"mark": "none such"})])
+    monkeypatch.setattr(helpers, "MANY", 1)
+    monkeypatch.setattr(helpers, "_cores", lambda: 2)
+    with pytest.raises(ValueError, match="conversion failed"), helpers.helpers() as others:
+        others.do(images.write_images, "bad", {"mark": "none such"}, tmp_path)
 
 
 def test_filters_offer_what_rows_differ_in():
