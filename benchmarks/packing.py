@@ -10,6 +10,11 @@ backbone, one batch, MLP of one width, one thread count. Steps run in turn; prin
   MALLOC_ARENA_MAX=1 python benchmarks/packing.py --slots 8 32 --repeats 0
   python benchmarks/packing.py --device cuda --slots 2 8 32
 
+A tiny random Llama is enough for the equality, and 48 runs of it fit into a small memory:
+
+  python -c "from pathlib import Path; from featherbench.contracts.tiny import write_backbone as w; w('llama', Path('DIR'))"
+  MALLOC_ARENA_MAX=1 python benchmarks/packing.py --backbone DIR --slots 2 8 32 --repeats 0
+
 On a CPU each thread that takes a turn for the pack keeps what glibc once gave it: with many slots that is many times the
 memory of one step, unless there is one arena for all (3.1 instead of 6.2 GB after four steps of twelve runs in eight
 slots, feather-3m in float64). A GPU has one allocator for all threads.
@@ -43,6 +48,8 @@ from featherbench.tasks.load import load
 
 LENGTHS = (1, 5, 10, 20, 40)
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+DIVERGING = {"float32": 1e30, "float64": 1e150}
+"""Learning rates after whose first step nothing is finite any more"""
 PREFIX = METHODS["prefix"]
 DECODING = DecodingSettings(beams=5, max_new_tokens=40, length_penalty=1.0)
 
@@ -71,7 +78,7 @@ def run_of(backbone: backbones.Backbone, number: int, slots: int, steps: int, pr
         pairs=pairs("train", 50),
         validation=pairs("validation", 15),
         # rates at which training is no chaos: else rounding grows by itself, alone as in a pack
-        learning_rate=1e150 if kind == 2 and slots > 2 else 1e-4 * (1 + kind),
+        learning_rate=DIVERGING[precision] if kind == 2 and slots > 2 else 1e-4 * (1 + kind),
         weight_decay=0.01,
         steps=steps // 2 if kind == 4 else steps,
         settings=Settings(batch_size=8, evaluations=4),

@@ -1,4 +1,4 @@
-"""Writes the files of a site. The processes that draw import this file, so it imports no other of the reports."""
+"""Writes the files of a site. It imports no other file of the reports."""
 
 from __future__ import annotations
 

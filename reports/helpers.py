@@ -16,7 +16,7 @@ from typing import Any
 MANY = 48
 """Pieces of work from which on starting processes takes less time than it saves"""
 MOST_PROCESSES = 8
-"""One that draws holds an engine of JavaScript, some 150 MB"""
+"""One that draws and writes holds an engine of JavaScript and this package, some 300 MB"""
 AHEAD = 3
 """Unfinished pieces a process from which on `share` gives it no more"""
 
@@ -30,6 +30,7 @@ class Helpers:
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
         self._processes = min(_cores() - 1, MOST_PROCESSES)  # the caller has more to do than each of these
+        self._tried = False
         self._kept: list[Piece] = []
         """Given to nobody yet"""
         self._given: list[tuple[Future[None], Piece]] = []
@@ -37,14 +38,14 @@ class Helpers:
     def do(self, work: Callable[..., None], *given: Any) -> None:
         """Have a piece done by the end of the block; many are given to other processes."""
         self._kept.append((work, given))
-        # exactly: where processes cannot be started they are not tried again
-        if self._pool is None and len(self._kept) == MANY and self._processes and not multiprocessing.parent_process():
+        if not self._tried and len(self._kept) >= MANY and self._processes and not multiprocessing.parent_process():
+            self._tried = True
             anew = multiprocessing.get_context("spawn")  # a fork would copy the locks of threads that it does not copy
             self._pool = ProcessPoolExecutor(self._processes, mp_context=anew)
         try:
             while self._pool is not None and self._kept:
-                work, given = self._kept[0]
-                self._given.append((self._pool.submit(work, *given), (work, given)))
+                function, arguments = piece = self._kept[0]
+                self._given.append((self._pool.submit(function, *arguments), piece))
                 del self._kept[0]
         except BrokenProcessPool:
             self._pool = None

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from featherbench.reports.boards import Board, Summary
 from featherbench.reports.read import Run
 from featherbench.reports.report import Report
-from featherbench.reports.spending import spend_by_cell
+from featherbench.reports.spending import Spend, spend_by_cell
 from featherbench.reports.tables import board_path, trial_path
 
-Spend = Mapping[str, tuple[int, float]]
 SCHEMA = 1
 """Raised whenever a key changes its meaning or goes; new keys may come at any time"""
 

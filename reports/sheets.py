@@ -17,6 +17,7 @@ from featherbench.reports.blocks import Entry, Table
 from featherbench.reports.boards import Board, Summary
 from featherbench.reports.files import write
 from featherbench.reports.read import Contents, Run
+from featherbench.reports.spending import Spend
 from featherbench.reports.text import MISSING, latex
 
 Line = Mapping[str, object]
@@ -103,18 +104,16 @@ def _tex_row(fields: Sequence[Entry]) -> str:
 # --- cells and trials -------------------------------------------------------------------------------------------------
 
 
-def cells_csv(boards: Sequence[Board], unplaced: Sequence[Cell], spend: Mapping[str, tuple[int, float]]) -> str:
-    """Return one line per cell and evaluated subset; cells without a final trial have no scores.
-
-    spend: (trials, seconds) of each cell, its search included.
-    """
-    lines = []
-    for board in boards:
-        for row in board.rows:
-            trials, seconds = spend.get(row.cell.id, (0, None))
-            lines.append({**_cell_line(board, row), "spend_trials": trials, "spend_seconds": seconds})
-    empty = [{**_cell(cell, cell.row), "notes": "no final trial"} for cell in unplaced]
+def cells_csv(boards: Sequence[Board], unplaced: Sequence[Cell], spend: Spend) -> str:
+    """Return one line per cell and evaluated subset; cells without a final trial have no scores."""
+    lines = [{**_cell_line(board, row), **_spend(row.cell, spend)} for board in boards for row in board.rows]
+    empty = [{**_cell(cell, cell.row), "notes": "no final trial", **_spend(cell, spend)} for cell in unplaced]
     return _csv([*lines, *empty])
+
+
+def _spend(cell: Cell, spend: Spend) -> Line:
+    trials, seconds = spend.get(cell.id, (0, None))
+    return {"spend_trials": trials, "spend_seconds": seconds}
 
 
 def trials_csv(contents: Contents) -> str:

@@ -22,8 +22,12 @@ DECADES = 3
 """Width of every method's range of learning rates under protocol 1, around the default"""
 
 
-def spend_by_cell(contents: Contents) -> dict[str, tuple[int, float]]:
-    """Return {cell: (trials, seconds on their workers)} over search and final phase, each trial once."""
+Spend = Mapping[str, tuple[int, float]]
+"""Cell -> its trials with a stored cost, which most failed ones lack, and their seconds on their workers"""
+
+
+def spend_by_cell(contents: Contents) -> Spend:
+    """Return what each cell took, its search and its final phase, each trial once."""
     found: dict[str, dict[str, float]] = {}
     for run in contents.runs:
         if run.cost is not None:

@@ -464,6 +464,16 @@ def test_a_store_with_a_search_only_shows_no_result(tmp_path):
     assert not list((tmp_path / "report" / "figures").iterdir())
     page = (tmp_path / "report" / "index.html").read_text()
     assert "there is no result to show" in page and "Cells without a final trial" in page
+    [line] = pl.read_csv(tmp_path / "report" / "cells.csv").iter_rows(named=True)
+    [run] = read(store).runs
+    assert (line["spend_trials"], line["spend_seconds"]) == (1, run.cost.seconds), (
+        "searched for nothing, but not for free"
+    )
+
+
+def spent_by(store, cell):
+    """Return the seconds of each trial of a cell that has a stored cost."""
+    return list({r.trial_id: r.cost.seconds for r in read(store).runs if r.cell.id == cell and r.cost}.values())
 
 
 def test_the_csv_numbers_equal_the_store(store, written):
@@ -474,6 +484,9 @@ def test_the_csv_numbers_equal_the_store(store, written):
         value = row.scores["bleu", "all"]
         assert (line["bleu.all.mean"], line["bleu.all.half_width"]) == (value.mean, value.half_width)
         assert line["trials"] == row.counts.counted and line["stored_parameters"] == SIZES[row.label]
+        spent = spent_by(store, row.cell.id)
+        assert (line["spend_trials"], line["spend_seconds"]) == (len(spent), pytest.approx(sum(spent), rel=1e-12))
+    assert len(spent_by(store, cell_of("prefix").id)) > 3, "the search is a part of it"
     runs = read(store).runs
     assert trials.height == len(runs) == 14
     for line, one in zip(trials.iter_rows(named=True), runs, strict=True):

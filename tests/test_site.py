@@ -25,6 +25,7 @@ from test_reports import (
     fill,
     result_of,
     run,
+    spent_by,
     store,
     trial_of,
     written,
@@ -218,17 +219,26 @@ def test_figures_are_files_for_papers(written):
 def test_charts_are_drawn_where_no_process_can_be_started(tmp_path):
     """Python reads from a pipe, so that a new process does not find the script that it should import."""
     script = f"""
+from concurrent.futures import ProcessPoolExecutor, wait
 from pathlib import Path
 from featherbench.reports import helpers
 from featherbench.reports.charts import images
-helpers.MANY, helpers._cores = 1, lambda: 2
+started = []
+def start(*given, **named):
+    started.append(ProcessPoolExecutor(*given, **named))
+    return started[-1]
+helpers.MANY, helpers._cores, helpers.ProcessPoolExecutor = 2, lambda: 2, start
 with helpers.helpers() as others:
-    for name in "abc":
+    for name in "abcdefgh":
         others.do(images.write_images, name, {{"mark": "point", "data": {{"values": []}}}}, Path({str(tmp_path)!r}))
+        wait([future for future, _ in others._given])
+assert len(started) == 1, "what could not be started is not tried again"
 """
     done = subprocess.run([sys.executable], input=script, text=True, capture_output=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.{end}" for name in "abc" for end in images.ENDINGS}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"{name}.{end}" for name in "abcdefgh" for end in images.ENDINGS
+    }
 
 
 def test_every_figure_has_files_and_keeps_the_schema_of_vega_lite(written, store):
@@ -271,7 +281,9 @@ def test_work_is_shared_with_processes_that_have_little_to_do(tmp_path, monkeypa
 
 def _told_by(told: Path, gate: Path | None) -> None:
     """Write down which process this is, once the gate is there."""
+    until = time.monotonic() + 60
     while gate and not gate.exists():
+        assert time.monotonic() < until, "nobody opened the gate"
         time.sleep(0.01)
     told.write_text(str(os.getpid()))
 
@@ -308,6 +320,8 @@ def test_the_json_keeps_its_schema_and_equals_the_store(written, store):
         )
         assert [trial["id"] for trial in told["trials"]] == [one.trial_id for one in row.runs]
         assert told["counts"]["failed"] == row.counts.failed
+        spent = spent_by(store, row.cell.id)
+        assert told["spend"] == {"trials": len(spent), "seconds": pytest.approx(sum(spent), rel=1e-12)} and spent
 
 
 def test_the_schema_refuses_another_file():

@@ -1,4 +1,4 @@
-"""Charts -> SVG and PNG files, on white. Processes that draw (helpers.py) import this file, so it imports little."""
+"""Charts -> SVG and PNG files, on white. Processes that draw import this file (helpers.py)."""
 
 from __future__ import annotations
 

@@ -64,9 +64,9 @@ WITHIN = (
     "Of the ranked rows that store at most this share of the backbone (a tenth more is allowed, as below), the one with the "
     "best mean. “Not told apart” are the others whose simultaneous 95 % rank interval, among these rows alone, reaches the "
     "first place: this design cannot say that they are worse. Differences are paired, each with an interval of its own; every "
-    "pair of rows stands on the board's page. Rows without a rank on the leaderboard were treated differently, or nothing of "
-    "them was tuned: one that fits and has a better mean is named with its difference to the best row. It may serve you, but it "
-    "does not answer which method is better."
+    "pair of rows stands on the board's page. Rows without a rank on the leaderboard were treated differently, lack results, or "
+    "nothing of them was tuned: one that fits and has a better mean is named with its difference to the best row. It may serve "
+    "you, but it does not answer which method is better."
 )
 COSTS = (
     "Costs are means over the trials that enter the score. FLOPs are computed, bytes and seconds are measured: they depend "
@@ -268,6 +268,7 @@ def within_table(board: Board, name: str) -> Table:
     """Return for each budget the best row that fits, and which others may be as good."""
     stored = [row.costs["stored_percent"].value for row in board.rows if row.rank]
     least = min((percent for percent in stored if percent is not None), default=None)
+    better = f"{board.primary}, {'higher' if board.higher_is_better else 'lower'} is better"
     rows = []
     for budget in _budgets(board):
         found = within(board, budget)
@@ -279,9 +280,9 @@ def within_table(board: Board, name: str) -> Table:
             rows.append((share, missing(why), *[missing("")] * 4, count_entry(0)))
     header = (
         *entries("at most", "best row", board.primary or ""),
-        Entry(text="minus the next", note=board.primary or ""),
-        Entry(text="minus full fine-tuning", note=board.primary or ""),
-        *entries("not told apart from it", "rows that fit"),
+        Entry(text="minus the next", note=better),
+        Entry(text="minus full fine-tuning", note=better),
+        *entries("not told apart from it", "ranked rows that fit"),
     )
     return Table(name=name, title=f"Best within a budget: {board_title(board)}", header=header, rows=tuple(rows))
 
@@ -293,30 +294,35 @@ def _best(board: Board, found: Within) -> tuple[Entry, ...]:
     notes = [f"stores {percent_text(stored)}"] if stored is not None else []
     if found.above:
         above = "; ".join(
-            f"{row.label}, {_shown_score(board, row)} (the difference is {difference_entry(difference(board, row, best)).text})"
-            for row in found.above
+            f"{row.label}, {_shown_score(board, row)} ({_unranked(board, row, best)})" for row in found.above
         )
         notes.append(f"without a rank, but with a better mean: {above}")
     full = reference(board)
     return (
         Entry(text=best.label, note="; ".join(notes), link=board_path(board)),
         interval_entry(best.scores[board.primary or "", ALL]),
-        _minus(board, best, others[0] if others else None, "no other row fits"),
+        _minus(board, best, others[0] if others else None, "no other ranked row fits"),
         missing("it is full fine-tuning")
         if best is full
-        else _minus(board, best, full, "no trial of full fine-tuning here", named=False),
-        Entry(text="; ".join(row.label for row in found.tied) or ("none" if others else "no other row fits")),
+        else _minus(board, best, full, "no trial of full fine-tuning"),
+        Entry(text="; ".join(row.label for row in found.tied) or ("none" if others else "no other ranked row fits")),
     )
 
 
-def _minus(board: Board, row: Summary, other: Summary | None, why: str, *, named: bool = True) -> Entry:
-    """Return the paired difference of two rows, and why there is none; `named`: with the name of the other one."""
+def _minus(board: Board, row: Summary, other: Summary | None, why: str) -> Entry:
+    """Return the paired difference of two rows with the name of the other one, and why there is none."""
     if other is None:
         return missing(why)
     if _score(board, other) is None:
         return missing(f"{other.label}: no score")
     found = difference_entry(difference(board, row, other))
-    return replace(found, note="; ".join(part for part in (other.label if named else "", found.note) if part))
+    return replace(found, note="; ".join(part for part in (other.label, found.note) if part))
+
+
+def _unranked(board: Board, row: Summary, best: Summary) -> str:
+    """Return why a row has no rank, and its paired difference to the best ranked one."""
+    found = difference_entry(difference(board, row, best))
+    return "; ".join(part for part in (row.unranked, f"paired difference {found.text}", found.note) if part)
 
 
 def budgets_table(board: Board, name: str) -> Table | None:

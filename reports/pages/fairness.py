@@ -29,7 +29,8 @@ ESTIMAND = (
 WORDS = (
     "The step cap is the largest number of optimiser steps that a trial of the row may take. The budget is the share of the "
     "backbone's parameters that a row was sized for, in what it stores. Task words are a text that stands before the input. "
-    "A look is one scoring of test items: a trial of the final phase takes one, and one more whenever it is run again."
+    "A look is one scoring of test items: a trial of the final phase takes one, and one more whenever it is run again from "
+    "its store."
 )
 EXTEND = (
     "Some best values stand in the outer tenth of their range, so better ones may lie beyond: extend their range, and give "
@@ -293,7 +294,8 @@ def _looks(report: Report) -> Iterator[Block]:
         for look in looks
     )
     yield Text(
-        text="A trial of the final phase decodes and scores the test items once. Whenever it is run again, or the same outputs "
-        "are scored again, that is a look, too. Task “?”: the trial is in no plan any more."
+        text="A trial of the final phase decodes and scores the test items once. Whenever it is run again from its store, or "
+        "the same outputs are scored again, that is a look, too; a rerun from a report's file is recorded nowhere. Task “?”: the "
+        "trial is in no plan any more."
     )
     yield Table(name="looks-at-test", title="Looks at test items", header=entries(*keys, "looks", "trials"), rows=rows)

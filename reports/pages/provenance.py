@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -32,9 +32,10 @@ AGAIN = (
     "is one, out of the text; rows that no method's line names are baselines, and come by themselves. “featherbench plan "
     "plan.yaml --probe” says beforehand how long it takes. The same command goes on where it was stopped. A single trial is "
     "run again from the file beside its page, trials/ID.json, with nothing else of the run: its page has the command.",
-    "On one machine with the same versions every bit should come out again. Elsewhere validation losses of a trial should be "
-    "within 1e-5 (float32; 1e-10 for float64, 1e-2 for bfloat16) and 98 % of its outputs equal. A high learning rate makes "
-    "rounding errors grow: such a trial may score otherwise elsewhere, and a row's mean may move within its interval.",
+    "On the CPU of one machine, with the same versions and as many threads, every bit of a trial that was not trained in a pack "
+    "should come out again. Elsewhere its validation losses should be within 1e-5 and 98 % of its outputs equal (float32; 1e-10 "
+    "and all for float64, 1e-2 and 90 % for bfloat16). A high learning rate makes rounding errors grow: such a trial may score "
+    "otherwise elsewhere.",
 )
 LOOKS = "How often each evaluated split was looked at"
 
@@ -52,7 +53,9 @@ def page(report: Report) -> Page:
     plans = report.contents.plans
     for number, plan in enumerate(plans):
         later = any(other.name == plan.name for other in plans[number + 1 :])
-        title = f"Plan {plan.name} ({plan.id}), recorded {plan.created}" + (", extended later" if later else "")
+        title = f"Plan {plan.name} ({plan.id}), recorded {plan.created}" + (
+            "; a later one has its name" if later else ""
+        )
         blocks.append(Folded(title=title, blocks=(Code(text=plan.text),)))
     for table in provenance_tables(report.origin):
         blocks += [Heading(level=2, text=table.title), table]
@@ -64,18 +67,17 @@ def provenance_tables(origin: Origin) -> list[Table]:
     """Return the origin of the numbers; the plans' texts are shown apart."""
     shared = ("protocol", "backbones", "tasks", "methods", "precision", "decoding", "settings")
     versions = [(key, row) for key in shared for row in origin[key]]
-    every = {method for row in origin["protocol"] for method in row["methods"]}
     machines = [(key, row) for key, rows in origin["machines"].items() for row in rows]
     index_lists = ("name", "task", "split", "size", "sha256", "trials", "list_in_store")
     attempts = ("trial", "number", "started", "outcome")
     tables = [
         _listing("looks", LOOKS, ("split", "task", "reason", "looks", "trials"), origin["looks"]),
-        _grouped("versions", "Versions and settings", versions, every),
+        _grouped("versions", "Versions and settings", versions),
         _listing(
             "scorers", "Scorers", ("metric", "subset", "task", "evaluated", "signature", "trials"), origin["scorers"]
         ),
         _listing("index-lists", "Index lists", index_lists, origin["index_lists"]),
-        _grouped("machines", "Machines and packages", machines, every),
+        _grouped("machines", "Machines and packages", machines),
         _listing("lost-attempts", "Attempts without a result", attempts, origin["lost_attempts"]),
     ]
     return [table for table in tables if table.rows]
@@ -86,8 +88,9 @@ def _listing(name: str, title: str, names: Sequence[str], rows: Sequence[dict[st
     return Table(name=name, title=title, header=entries(*(key.replace("_", " ") for key in names)), rows=body)
 
 
-def _grouped(name: str, title: str, rows: Sequence[tuple[str, dict[str, Any]]], every: Set[str]) -> Table:
-    """Return a table of values; `every`: all methods, which are not listed one by one."""
+def _grouped(name: str, title: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> Table:
+    """Return a table of values; where all methods of the table have one, they are not listed."""
+    every = {method for _, row in rows for method in row["methods"]}
     body = tuple(
         (
             Entry(text=key),
