@@ -10,7 +10,7 @@ backbone, one batch, MLP of one width, one thread count. Steps run in turn; prin
   MALLOC_ARENA_MAX=1 python benchmarks/packing.py --slots 8 32 --repeats 0
   python benchmarks/packing.py --device cuda --slots 2 8 32
 
-A tiny random Llama is enough for the equality, and 48 runs of it fit into a small memory:
+A tiny random Llama is enough for the equality, and 48 runs of it take some 3 GB:
 
   python -c "from pathlib import Path; from featherbench.contracts.tiny import write_backbone as w; w('llama', Path('DIR'))"
   MALLOC_ARENA_MAX=1 python benchmarks/packing.py --backbone DIR --slots 2 8 32 --repeats 0

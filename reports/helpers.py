@@ -16,7 +16,7 @@ from typing import Any
 MANY = 48
 """Pieces of work from which on starting processes takes less time than it saves"""
 MOST_PROCESSES = 8
-"""One that draws and writes holds an engine of JavaScript and this package, some 300 MB"""
+"""One that draws and writes holds an engine of JavaScript and this package, some 250 MB"""
 AHEAD = 3
 """Unfinished pieces a process from which on `share` gives it no more"""
 

@@ -30,7 +30,7 @@ HOW_TO_READ = (
     "Rows of one board whose plan differs in exactly one field of their method's configuration, in their task words, or, for "
     "prefix, infix and embedding-only of one length or budget, in the position of the virtual tokens. Each searched row has "
     "the learning rate, steps and weight decay that its own search chose, so its effect is that of the choice with its own "
-    "tuning; rows with default settings share them. Differences are "
+    "tuning; rows of one method with default settings share them. Differences are "
     "paired by seed or draw and by input, against the first such row of the plan. They have no p: only the comparisons "
     "that a plan named beforehand have one."
 )

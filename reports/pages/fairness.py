@@ -141,7 +141,7 @@ def _warnings(boards: Sequence[Board]) -> Iterator[Block]:
     if not rows:
         yield Text(
             text="No board has ranked rows that were treated unequally, as far as its records tell. Rows without a rank say on "
-            "the leaderboard what they were given otherwise."
+            "the leaderboard why they have none."
         )
         return
     unequal = len({fields[0].link for fields in rows})

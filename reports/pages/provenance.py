@@ -17,10 +17,11 @@ HOW_TO_READ = (
     "key are two ways in which trials were run.",
     "“seen in pretraining” is what the backbone's own pretraining had seen of the task. “also trained on” counts inputs of "
     "validation and test that also stand among a trial's training inputs. “frozen work” says whether results of frozen "
-    "layers were kept between steps, or why not; it changes no number. “engine” is who ran the steps: the plain loop or "
-    "DeepSpeed. “git dirty” is true where the code had changes that no commit holds.",
-    "Two git commits are two states of the code that ran trials; where a change moves numbers, the version of protocol, task, "
-    "method or scorer moves with it. The report itself may be of a later commit.",
+    "layers were kept between steps, or why not; it changes no number beyond rounding. “engine” is who ran the steps: the "
+    "plain loop or DeepSpeed. “git dirty” is true where the code had changes that no commit holds.",
+    "Two git commits are two states of the code that ran trials; where a change moves numbers beyond rounding, the version of "
+    "protocol, task, method or scorer moves with it; at a high learning rate rounding alone may move a score. The report itself "
+    "may be of a later commit.",
     "An index list is the list of items of a split that were used, by its hash; the store holds it, so that it can be used "
     "again. The signature of a scorer says how it tokenises and which version it is. A look is one scoring of test items: "
     "“final” by a trial, other reasons by hand. An attempt without a result was stopped: by Ctrl-C, a lost machine, a crash.",
