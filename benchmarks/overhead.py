@@ -3,7 +3,8 @@
 Ours: the whole way of a sweep (next trial, Ray actor, result, store) with a worker that answers at once with 32
 predictions, a score and a curve; every result is durable in the store before it counts. Ray Tune: the same number of
 trials of a class Trainable that is done at its first step, reuse_actors=True, as many at a time. What a sweep costs once
-(actors, imports) is left out on both sides: counted is from the tenth finished trial to the last. Sides run in turn.
+(actors, imports) is left out on both sides: actors begin once all are there, and counted is from the tenth finished
+trial to the last. Sides run in turn, each time in a process of its own.
 Printed as well: the seconds of a sweep of which everything is stored already.
 
   python benchmarks/overhead.py
@@ -17,6 +18,7 @@ import logging
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -47,11 +49,23 @@ final: {{seeds: 2, draws: {draws}}}
 """
 
 
+def gather(folder: str, workers: int) -> None:
+    """Return once as many actors have come here: none is counted while another one still starts."""
+    place = Path(folder) / "gathered"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / str(os.getpid())).touch()
+    while len(list(place.iterdir())) < workers:
+        time.sleep(0.01)
+
+
 class Nothing:
     """A worker whose trials are done at once."""
 
-    def __init__(self, engine: Any, threads: int) -> None:
-        pass
+    workers = 0
+    """How many there are"""
+
+    def __init__(self, engine: Engine, threads: int) -> None:
+        gather(engine.scratch, self.workers)
 
     def run(self, text: str, scored: bool) -> str:
         """Return a made-up result."""
@@ -64,7 +78,7 @@ class Nothing:
             predictions=tuple(Prediction(item=i, text="nothing " * 20, truncated=False) for i in range(32)),
         ).model_dump_json()
 
-    def forget(self, trial_id: str) -> None:
+    def forget(self, trial_ids: list[str]) -> None:
         """Do nothing."""
 
     def progress(self) -> dict[str, tuple[str, int, int]]:
@@ -105,6 +119,10 @@ def per_trial(ends: list[float]) -> float:
 class Done(tune.Trainable):
     """Ray Tune's trial that does nothing."""
 
+    def setup(self, config: dict[str, Any], folder: str, workers: int) -> None:
+        """Begin when all have begun."""
+        gather(folder, workers)
+
     def step(self) -> dict[str, Any]:
         """Be done."""
         return {"score": 1.0, "done": True}
@@ -134,7 +152,7 @@ def theirs(trials: int, workers: int) -> dict[str, float]:
     ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
         tuner = tune.Tuner(
-            tune.with_resources(Done, {"cpu": 1}),
+            tune.with_resources(tune.with_parameters(Done, folder=folder, workers=workers), {"cpu": 1}),
             param_space={"seed": tune.grid_search(list(range(trials)))},
             tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=workers),
             run_config=tune.RunConfig(
@@ -162,15 +180,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--trials", type=int, default=200, help="Trials of the long sweep (default: 200)")
     parser.add_argument("--workers", type=int, default=2, help="Trials at a time (default: 2)")
-    parser.add_argument("--repeats", type=int, default=3, help="Rounds (default: 3)")
+    parser.add_argument("--repeats", type=int, default=5, help="Rounds (default: 5)")
+    parser.add_argument("--side", choices=("ours", "ray_tune"), help="Run only this, once")
     options = parser.parse_args()
-    os.environ |= {k: v for k, v in cluster.LOCAL_RAY.items() if k not in os.environ}
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
-    schedule.worker_class = lambda: ray.remote(Nothing)
+    if options.side:
+        os.environ |= {k: v for k, v in cluster.LOCAL_RAY.items() if k not in os.environ}
+        os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+        Nothing.workers = options.workers
+        schedule.worker_class = lambda: ray.remote(Nothing)
+        print(json.dumps((ours if options.side == "ours" else theirs)(options.trials, options.workers)))
+        return
     rounds: dict[str, list[dict[str, float]]] = {"ours": [], "ray_tune": []}
     for _ in range(options.repeats):
         for name, rows in rounds.items():
-            rows.append((ours if name == "ours" else theirs)(options.trials, options.workers))
+            command = [sys.executable, __file__, "--side", name]
+            command += ["--trials", str(options.trials), "--workers", str(options.workers)]
+            # a process for each: a second sweep of Ray Tune in one is slower than the first
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            rows.append(json.loads(done.stdout.splitlines()[-1]))
             print(name, rows[-1], file=sys.stderr)
     result = {
         "trials": options.trials,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 from featherbench.harness.gang import Gang
@@ -15,7 +16,7 @@ def worker_class() -> Any:
     import ray
 
     class Worker:
-        """Runs trials, each in a thread of its own; one more thread answers questions about their progress."""
+        """Runs trials, each in a thread of its own, and answers questions about their progress meanwhile."""
 
         def __init__(self, engine: Any, threads: int, group: Any = None, options: Any = None) -> None:
             """`group` and `options`: the place of the gang that it leads, and what each of it takes there."""
@@ -87,16 +88,20 @@ def worker_class() -> Any:
             except torch.AcceleratorError:
                 os._exit(1)
 
-        def forget(self, trial_id: str) -> None:
-            """Remove what an interrupted trial would go on from: its result is kept."""
+        @ray.method(concurrency_group="questions")
+        def forget(self, trial_ids: Sequence[str]) -> None:
+            """Remove what interrupted trials would go on from: their results are kept."""
             from featherbench.harness.worker import checkpoint_folder
 
-            shutil.rmtree(checkpoint_folder(self._engine, trial_id), ignore_errors=True)
+            for trial_id in trial_ids:
+                shutil.rmtree(checkpoint_folder(self._engine, trial_id), ignore_errors=True)
 
+        @ray.method(concurrency_group="questions")
         def progress(self) -> dict[str, tuple[str, int, int]]:
             return dict(self._at)
 
-    return ray.remote(Worker)
+    actor: Any = ray.remote  # its types do not know all that it takes
+    return actor(concurrency_groups={"questions": 1})(Worker)
 
 
 def score_there(trial: str, result: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_serializer
@@ -28,14 +29,20 @@ class Record(BaseModel):
         frozen=True, extra="forbid", ser_json_inf_nan="strings", ser_json_bytes="base64", val_json_bytes="base64"
     )
 
-    later: ClassVar[frozenset[str]] = frozenset()
+
+class Grown(Record):
+    """A record that was stored before it had all of its fields."""
+
+    later: ClassVar[frozenset[str]]
     """Fields that came after the first stored results: left out while they have their default, so that ids stay"""
 
     @model_serializer(mode="wrap")
     def _as_ever(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        fields = type(self).model_fields
-        left_out = {name for name in self.later if getattr(self, name) == fields[name].default}
-        return {name: value for name, value in dump(self).items() if name not in left_out}
+        content = dump(self)
+        for name in self.later:
+            if getattr(self, name) == self.__pydantic_fields__[name].default:
+                content.pop(name, None)
+        return content
 
 
 def content_hash(content: Any, digits: int = 12) -> str:
@@ -44,7 +51,7 @@ def content_hash(content: Any, digits: int = 12) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:digits]
 
 
-class Subset(Record):
+class Subset(Grown):
     """Which pairs or items of a split a trial uses; the index list itself is kept in the store by its hash."""
 
     name: str
@@ -76,7 +83,7 @@ class Settings(Record):
     """Stop after this many evaluations without a better validation loss; None: run the schedule to its end"""
 
 
-class DecodingSettings(Record):
+class DecodingSettings(Grown):
     """How every output is decoded; equal for all methods."""
 
     beams: int = Field(ge=1)
@@ -108,7 +115,7 @@ class Zero(Record):
     """A trial that needs no more by estimate (harness/cost.py) trains on one worker"""
 
 
-class Trial(Record):
+class Trial(Grown):
     """One training run. Every field that changes the number is part of the id."""
 
     protocol: int = PROTOCOL
@@ -152,7 +159,13 @@ class Trial(Record):
             content["definition"] = identity(self.definition)
         return content
 
-    @property
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Trial:
+        """Return a copy with other values; these have an id of their own."""
+        copied = super().model_copy(update=update, deep=deep)
+        vars(copied).pop("id", None)
+        return copied
+
+    @cached_property
     def id(self) -> str:
         """Twelve hex digits; equal trials share an id. Names of backbone and subsets do not count, their hashes do."""
         content = self.stated()
@@ -162,7 +175,7 @@ class Trial(Record):
         return content_hash(content)
 
 
-class Cell(Record):
+class Cell(Grown):
     """All trials that estimate one number of a report."""
 
     row: str
@@ -241,7 +254,7 @@ class ItemStatistics(Record):
     """[items, names], as tasks/metrics/additive.py packs it"""
 
 
-class Cost(Record):
+class Cost(Grown):
     """What the trial took. Bytes and seconds are measured, FLOPs are computed (harness/cost.py)."""
 
     trained_parameters: int

@@ -106,10 +106,10 @@ class Sweep:
     # --- what may start -------------------------------------------------------------------------------------------
 
     def next_job(self, beside: str | None = None) -> Job | None:
-        """Return a trial that can start now, with its company and attempt; None if none is ready.
+        """Return a trial that can start now, with its company; None if none is ready. It is still to be begun.
 
         Search trials come first, then final ones by number, so that rows fill evenly. With `beside`, only a trial of
-        this company. To be called within a turn.
+        this company.
         """
         while True:
             heaps = self._ready if beside is None else {beside: self._ready.get(beside)}
@@ -127,18 +127,27 @@ class Sweep:
                 continue
             self._running[identity] = (company, ready)
             self.labels[identity] = cell.cell.label
-            if self.restart(job := Job(trial, company)):
-                return job
+            return Job(trial, company)
 
-    def restart(self, job: Job) -> bool:
-        """Begin an attempt at a trial; False if another driver is at it, or has finished it."""
+    def begin(self, jobs: Sequence[Job]) -> list[Job]:
+        """Begin attempts at trials and return those begun: not where another driver is at it, or has finished it.
+
+        To be called within a turn.
+        """
         self._record_places()
-        attempt = self.store.begin_attempt(job.trial.id)
-        if attempt is None:
-            self._leave_to_others(job.trial.id)
-            return False
-        job.attempt = attempt
-        return True
+        begun = self.store.begin_attempts([job.trial.id for job in jobs])
+        for job in jobs:
+            if job.trial.id in begun:
+                job.attempt = begun[job.trial.id]
+            else:
+                self._leave_to_others(job.trial.id)
+        return [job for job in jobs if job.trial.id in begun]
+
+    def begin_next(self, beside: str | None = None) -> Job | None:
+        """Begin and return the next trial that no other driver has."""
+        while (job := self.next_job(beside)) is not None and not self.begin([job]):
+            pass
+        return job
 
     def _leave_to_others(self, trial: str) -> None:
         """Wait for a trial that another driver is at, or take note that it has finished it."""
@@ -234,12 +243,11 @@ class Sweep:
 
     def keep(self, ended: Sequence[tuple[Job, Result]]) -> list[Result]:
         """Record results and return those that count: not those of trials that another driver has taken over."""
-        kept = []
-        for job, result in ended:
-            if self.store.record(result, job.attempt):
-                self._news[result.trial_id] = result.status
-                kept.append(result)
-            else:
+        kept = self.store.record([(result, job.attempt) for job, result in ended])
+        news = {result.trial_id: result.status for result in kept}
+        self._news |= news
+        for _, result in ended:
+            if result.trial_id not in news:
                 self._leave_to_others(result.trial_id)
         return kept
 
@@ -260,12 +268,13 @@ class Sweep:
         self._searched_elsewhere.add(position)
 
     def _record_places(self) -> None:
-        for place, trial in self._filled:
-            for subset in (trial.train, trial.validation, trial.evaluate):
-                if subset.sha256 not in self._kept_lists:
-                    self._kept_lists.add(subset.sha256)
-                    self.store.add_index_list(subset.sha256, data.checked_indices(trial.task, subset))
-            self.store.add_place(place, trial)
+        if not self._filled:
+            return
+        used = {s.sha256: (t.task, s) for _, t in self._filled for s in (t.train, t.validation, t.evaluate)}
+        fresh = {sha256: data.checked_indices(*used[sha256]) for sha256 in used.keys() - self._kept_lists}
+        self.store.add_index_lists(fresh)
+        self.store.add_places(self._filled)
+        self._kept_lists |= fresh.keys()
         self._filled.clear()
 
     def _look_around(self) -> None:
@@ -343,7 +352,7 @@ def run_plan(
     """
     while True:
         with sweep.turn():
-            first = sweep.next_job()
+            first = sweep.begin_next()
         if first is not None:
             break
         if sweep.over:

@@ -7,8 +7,9 @@ are spread over several processes, a worker is the first of a gang (harness/gang
 
 from __future__ import annotations
 
+import gc
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
@@ -33,7 +34,12 @@ from featherbench.harness.records import Result, Trial
 MAX_ATTEMPTS = 3
 MOST_SLOTS = 32
 """Trials of a pack at most, where their number is found by trying"""
+AHEAD_SECONDS = 0.1
+"""Trials that are over in less are given to a worker several at once, about so much work, so that it need not wait"""
+MOST_AHEAD = 64
 POLL_SECONDS = 0.5
+ANSWER_SECONDS = 0.1
+"""How long workers have to answer how far they are: one that still starts would let the others wait for trials"""
 GROW_SECONDS = 10.0
 """How often is looked for nodes that have joined"""
 WAIT_SECONDS = 30.0
@@ -42,7 +48,7 @@ FORGET_SECONDS = 5.0
 """How long the end of a sweep waits for the last checkpoints to be removed"""
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """A trial on its way through the workers."""
 
@@ -52,11 +58,14 @@ class Job:
     deaths: int = 0
     """How often its worker died while it was alone there"""
     attempt: int = 0
+    """0: still to be begun"""
     worker: Any = None
     """Where it ran last"""
+    reference: Any = None
+    """Ray's, to what it returns"""
 
 
-@dataclass
+@dataclass(eq=False)
 class Seats:
     """A place in the cluster, the worker there once it is granted, and what runs there."""
 
@@ -65,8 +74,11 @@ class Seats:
     """When, by time.monotonic"""
     node: str = ""
     worker: Any = None
-    jobs: dict[Any, Job] = field(default_factory=dict)
-    """Running reference -> job"""
+    jobs: list[Job] = field(default_factory=list)
+    since: float = 0.0
+    """When a trial last ended here, or the first one began, by time.monotonic"""
+    ahead: int = 0
+    """How many trials it ends within AHEAD_SECONDS, lately"""
 
 
 class Driver(Protocol):
@@ -76,10 +88,10 @@ class Driver(Protocol):
         """What happens inside becomes durable together at the end, and then counts as done."""
 
     def next_job(self, beside: str | None = None) -> Job | None:
-        """Begin and return a trial that may start now, of this company if one is given; None if there is none."""
+        """Return a trial that may start now, of this company if one is given; None if there is none."""
 
-    def restart(self, job: Job) -> bool:
-        """Begin another attempt at a trial; False if another driver has it now."""
+    def begin(self, jobs: Sequence[Job]) -> list[Job]:
+        """Begin attempts at trials; return those that no other driver has."""
 
     def keep(self, ended: Sequence[tuple[Job, Result]]) -> list[Result]:
         """Record results, and return those that count."""
@@ -136,6 +148,8 @@ class Pool:
             self._began = self._grown = self._told = self._counted = time.monotonic()
             self._gpu_seconds = 0.0
             self._workers = [self._ask() for _ in range(self._shares.count)]
+            gc.freeze()  # a million objects of libraries, which collections between trials would visit again and again
+            self._cluster.callback(gc.unfreeze)
             self._cluster = self._cluster.pop_all()  # all went well: it stays
         return self
 
@@ -172,7 +186,7 @@ class Pool:
 
     def _start(self, group: Any) -> Any:
         take = {"num_cpus": self._shares.cpus, "num_gpus": self._shares.gpus, "max_restarts": 0}
-        leader = self._class.options(**take, max_concurrency=self._seats + 1, scheduling_strategy=at(group, 0))
+        leader = self._class.options(**take, max_concurrency=self._seats, scheduling_strategy=at(group, 0))
         gang = (group, take) if self._shares.processes > 1 else ()
         return leader.remote(self.engine, self._shares.threads, *gang)
 
@@ -182,8 +196,8 @@ class Pool:
 
         ray.kill(seats.worker)
         leave(seats.group)
-        lost, fresh = list(seats.jobs.values()), self._ask()
-        seats.group, seats.asked, seats.worker, seats.jobs = fresh.group, fresh.asked, None, {}
+        lost, fresh = seats.jobs, self._ask()
+        seats.group, seats.asked, seats.worker, seats.jobs = fresh.group, fresh.asked, None, []
         return lost
 
     # --- trials ---------------------------------------------------------------------------------------------------
@@ -203,7 +217,7 @@ class Pool:
         import ray
 
         self._waiting = [first]
-        """Begun, and not yet on a worker"""
+        """Not yet on a worker"""
         self._again: list[Job] = []
         ended: list[tuple[Job, Result]] = []
         forgotten: deque[Any] = deque(maxlen=len(self._workers) * self._seats)  # the last of every seat
@@ -211,7 +225,7 @@ class Pool:
         while True:
             if not ended and (why := self._out_of_time()):
                 self.stopped = why
-                running = [job for seats in self._workers for job in seats.jobs.values()]
+                running = [job for seats in self._workers for job in seats.jobs]
                 for job in (*self._waiting, *self._scoring.values(), *(job for job, _ in self._unscored), *running):
                     driver.died(job, why)
                 return
@@ -227,7 +241,9 @@ class Pool:
                 raise self._over
             # a failed trial keeps its checkpoints: run again, it goes on from them
             done = {result.trial_id for result in kept if result.status != "failed"}
-            forgotten.extend(job.worker.forget.remote(job.trial.id) for job, _ in ended if job.trial.id in done)
+            for worker in {job.worker for job, _ in ended}:
+                theirs = [job.trial.id for job, _ in ended if job.worker == worker and job.trial.id in done]
+                forgotten.append(worker.forget.remote(theirs))
             if ended:  # their scores may let others start
                 ended = []
                 continue
@@ -259,11 +275,11 @@ class Pool:
         import ray
         from ray.exceptions import RayError, RayTaskError
 
-        running = {reference: seats for seats in self._workers for reference in seats.jobs}
+        running = {job.reference: (seats, job) for seats in self._workers for job in seats.jobs}
         everything = [*running, *self._scoring]
         ray.wait(everything, timeout=POLL_SECONDS)
         done, _ = ray.wait(everything, num_returns=len(everything), timeout=0)
-        ended = []
+        ended, left = [], Counter[Seats]()
         for reference in done:
             if (job := self._scoring.pop(reference, None)) is not None:
                 try:
@@ -271,8 +287,8 @@ class Pool:
                 except RayError as error:
                     ended.append((job, _failed(job, f"scoring: {type(error).__name__}: {error}")))
                 continue
-            seats = running[reference]
-            if reference not in seats.jobs:
+            seats, job = running[reference]
+            if job not in seats.jobs:
                 continue  # its worker died, which was told by another trial of it
             try:
                 result = Result.model_validate_json(ray.get(reference))
@@ -282,42 +298,67 @@ class Pool:
             except RayTaskError as error:
                 if isinstance(error.cause, ArtifactsError):  # what has ended is kept first
                     self._over = error.cause
-                    driver.died(seats.jobs.pop(reference), "delta not written")
+                    seats.jobs.remove(job)
+                    driver.died(job, "delta not written")
                     continue
-                result = _failed(seats.jobs[reference], f"{type(error).__name__}: {error}")
-            job = seats.jobs.pop(reference)
+                result = _failed(job, f"{type(error).__name__}: {error}")
+            seats.jobs.remove(job)
+            left[seats] += 1
             if self._shares.processes > 1 and result.status == "failed":
                 self._renew(seats)  # some of its processes may wait for others for ever
             if self._score is not None and result.predictions:
                 self._unscored.append((job, result))
             else:
                 ended.append((job, result))
+        now = time.monotonic()
+        for seats, many in left.items():
+            in_time = int(many * AHEAD_SECONDS / max(now - seats.since, 1e-6))
+            seats.ahead = min(MOST_AHEAD, in_time) if self._shares.processes == 1 else 0
+            seats.since = now
         while self._score is not None and self._unscored and len(self._scoring) < self._shares.spare:
             job, result = self._unscored.popleft()
             self._scoring[self._score.remote(job.trial.model_dump_json(), result.model_dump_json())] = job
         return ended
 
     def _seat(self, driver: Driver) -> None:
-        """Start what can start now, first on the workers with the fewest trials."""
+        """Start what can start now."""
+        while chosen := self._choose(driver):
+            fresh = [job for _, job in chosen if not job.attempt]
+            refused = set(fresh) - set(driver.begin(fresh))
+            now = time.monotonic()
+            for seats, job in chosen:
+                if job in refused:
+                    seats.jobs.remove(job)
+                    continue
+                if job is seats.jobs[0]:
+                    seats.since = now
+                job.worker = seats.worker
+                job.reference = job.worker.run.remote(job.trial.model_dump_json(), self._score is None)
+            if not refused:
+                return
+
+    def _choose(self, driver: Driver) -> list[tuple[Seats, Job]]:
+        """Seat trials that can start now, first at the workers with the fewest."""
+        chosen = []
         open_seats = [seats for seats in self._workers if seats.worker is not None]
         while open_seats:
             seats = min(open_seats, key=lambda seats: len(seats.jobs))
-            job = self._job_for(seats, driver)
-            if job is None:
+            if (job := self._job_for(seats, driver)) is None:
                 open_seats.remove(seats)
-                continue
-            job.worker = seats.worker
-            seats.jobs[seats.worker.run.remote(job.trial.model_dump_json(), self._score is None)] = job
+            else:
+                seats.jobs.append(job)
+                chosen.append((seats, job))
+        return chosen
 
     def _job_for(self, seats: Seats, driver: Driver) -> Job | None:
         if seats.jobs:
-            company = next(iter(seats.jobs.values())).company
-            return None if company is None or len(seats.jobs) >= self._seats else driver.next_job(company)
+            company = seats.jobs[0].company
+            full = len(seats.jobs) >= max(self._seats, seats.ahead)
+            return None if company is None or full else driver.next_job(company)
         if self._waiting:
             return self._waiting.pop()
-        while self._again:
-            if driver.restart(job := self._again.pop()):
-                return job
+        if self._again:
+            return self._again.pop()
         return driver.next_job()
 
     def _bury(self, seats: Seats, error: Exception, driver: Driver) -> list[tuple[Job, Result]]:
@@ -337,6 +378,7 @@ class Pool:
                 job.deaths += len(lost) == 1
                 job.company = None
             if job.deaths < MAX_ATTEMPTS:
+                job.attempt = 0
                 self._again.append(job)
             else:
                 cause = f"its worker died {job.deaths} times; given up. Last: {str(error).splitlines()[0]}"
@@ -344,12 +386,11 @@ class Pool:
         return given_up
 
     def _progress(self) -> dict[str, tuple[str, int, int]]:
-        """Return trial id -> (stage, done, total) of all that runs."""
+        """Return trial id -> (stage, done, total) of all that runs, but on workers that are slow to answer."""
         import ray
 
-        busy = [seats for seats in self._workers if seats.jobs]
-        asked = [seats.worker.progress.remote() for seats in busy]
-        ready, _ = ray.wait(asked, num_returns=len(asked), timeout=POLL_SECONDS) if asked else ([], [])
+        asked = [seats.worker.progress.remote() for seats in self._workers if seats.jobs]
+        ready, _ = ray.wait(asked, num_returns=len(asked), timeout=ANSWER_SECONDS) if asked else ([], [])
         found: dict[str, tuple[str, int, int]] = {}
         for answer in ready:
             try:

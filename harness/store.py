@@ -8,7 +8,7 @@ import shutil
 import socket
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ import psutil
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from featherbench.harness.records import Cell, ItemStatistics, Phase, Place, Result, ScoreValue, Trial
+from featherbench.harness.records import Cell, ItemStatistics, Phase, Place, Record, Result, ScoreValue, Trial
 from featherbench.harness.tables import (
     SCHEMA,
     attempts,
@@ -265,11 +265,11 @@ class Store:
                 [{"plan": plan_id, "cell": c.id, "position": i} for i, c in enumerate(plan_cells_in_order)],
             )
 
-    def add_place(self, place: Place, trial: Trial) -> None:
-        """Record that `trial` fills `place`."""
+    def add_places(self, filled: Sequence[tuple[Place, Trial]]) -> None:
+        """Record which trials fill which places."""
         with self.transaction() as db:
-            add_rows(db, trials, [{"id": trial.id, "spec": trial.model_dump(mode="json")}])
-            add_rows(db, places, [{**place.model_dump(), "trial": trial.id}])
+            add_rows(db, trials, [{"id": trial.id, "spec": trial.model_dump(mode="json")} for _, trial in filled])
+            add_rows(db, places, [{**place.model_dump(), "trial": trial.id} for place, trial in filled])
 
     def add_items(self, task: str, version: int, split: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Record evaluated items: dicts with item, source, references, tags.
@@ -289,10 +289,10 @@ class Store:
                         "give another --out or --store for these data."
                     )
 
-    def add_index_list(self, sha256: str, indices: Any) -> None:
-        """Record an index list by its hash."""
+    def add_index_lists(self, lists: Mapping[str, Any]) -> None:
+        """Record index lists by their hashes."""
         with self.transaction() as db:
-            add_rows(db, index_lists, [{"sha256": sha256, "indices": indices}])
+            add_rows(db, index_lists, [{"sha256": sha256, "indices": found} for sha256, found in lists.items()])
 
     def add_proposal(self, cell: str, number: int, config: Mapping[str, Any], sampler: str) -> None:
         """Record the configuration number `number` of a cell, before it runs.
@@ -318,20 +318,23 @@ class Store:
         found = self.rows(sa.select(choices.c.config).where(choices.c.cell == cell))
         return dict(found[0]["config"]) if found else None
 
-    def begin_attempt(self, trial_id: str) -> int | None:
-        """Record that a trial starts and return the attempt's number, from 1.
+    def begin_attempts(self, trial_ids: Sequence[str]) -> dict[str, int]:
+        """Record that trials start and return trial -> the attempt's number, from 1.
 
-        None if it is finished, or another living driver is at it.
+        Left out are trials that are finished, and those that another living driver is at.
         """
         with self.transaction() as db:
-            if self._states(db, [trial_id])[trial_id] != "free":
-                return None
-            number = (self._last_attempt(db, trial_id) or 0) + 1
-            db.execute(attempts.insert().values(trial=trial_id, number=number, started=_now(), driver=self.driver))
-        return number
+            states, last = self._states(db, trial_ids), self._last_attempts(db, trial_ids)
+            begun = {trial: last.get(trial, 0) + 1 for trial in trial_ids if states[trial] == "free"}
+            alike = {"started": _now(), "driver": self.driver}
+            if begun:
+                db.execute(attempts.insert(), [{"trial": t, "number": n, **alike} for t, n in begun.items()])
+        return begun
 
-    def _last_attempt(self, db: sa.Connection, trial_id: str) -> int | None:
-        return db.scalar(sa.select(sa.func.max(attempts.c.number)).where(attempts.c.trial == trial_id))
+    def _last_attempts(self, db: sa.Connection, trial_ids: Sequence[str]) -> dict[str, int]:
+        columns = (attempts.c.trial, sa.func.max(attempts.c.number))
+        found = db.execute(sa.select(*columns).where(attempts.c.trial.in_(trial_ids)).group_by(attempts.c.trial))
+        return {trial: number for trial, number in found}
 
     def states(self, trial_ids: Sequence[str]) -> dict[str, str]:
         """Return for each trial its status if it is finished, "elsewhere" if another driver is at it, else "free"."""
@@ -353,38 +356,32 @@ class Store:
             where = (attempts.c.trial == trial_id) & (attempts.c.number == number) & attempts.c.outcome.is_(None)
             db.execute(attempts.update().where(where).values(outcome=outcome))
 
-    def record(self, result: Result, attempt: int) -> bool:
-        """Store a finished trial, whole or not at all, and say whether that was done.
+    def record(self, ended: Sequence[tuple[Result, int]]) -> list[Result]:
+        """Store finished trials and their attempts' numbers, all or nothing, and return those that were stored.
 
         Refused: a trial that is finished already, and an attempt after which another one began.
         """
+        if not ended:
+            return []
         with self.transaction() as db:
-            if attempt != self._last_attempt(db, result.trial_id):
-                return False
-            unfinished = (trials.c.id == result.trial_id) & trials.c.status.is_(None)
-            values = {
-                "status": result.status,
-                "cause": result.cause,
-                "best_step": result.best_step,
-                "cost": result.cost.model_dump() if result.cost else None,
-                "delta": result.delta,
-                "delta_sha256": result.delta_sha256,
-                "provenance": result.provenance,
-                "finished": _now(),
-            }
-            if db.execute(trials.update().where(unfinished).values(**values)).rowcount == 0:
-                return False
-            where = (attempts.c.trial == result.trial_id) & (attempts.c.number == attempt)
-            db.execute(attempts.update().where(where).values(outcome=result.status))
-            for table, rows in ((curves, result.curve), (predictions, result.predictions)):
-                add_rows(db, table, [{"trial": result.trial_id, **row.model_dump()} for row in rows])
-            add_rows(db, scores, _score_rows(result.trial_id, result.scores))
-            add_rows(db, item_statistics, _statistics_rows(result.trial_id, result.item_statistics))
-            if result.log:
-                add_rows(db, logs, [{"trial": result.trial_id, "text": result.log}])
-            if result.predictions:
-                self.log_look(result.trial_id, "final")
-            return True
+            given = [result.trial_id for result, _ in ended]
+            unfinished = sa.select(trials.c.id).where(trials.c.id.in_(given), trials.c.status.is_(None))
+            missing, last = set(db.scalars(unfinished)), self._last_attempts(db, given)
+            stored = {r.trial_id: r for r, number in ended if r.trial_id in missing and number == last.get(r.trial_id)}
+            if not stored:
+                return []
+            of = attempts.c.trial == sa.bindparam("of"), attempts.c.number == sa.bindparam("last")
+            outcomes = [{"of": t, "last": last[t], "outcome": r.status} for t, r in stored.items()]
+            db.execute(attempts.update().where(*of), outcomes)
+            columns = [{"of": t, **_ended(r)} for t, r in stored.items()]
+            db.execute(trials.update().where(trials.c.id == sa.bindparam("of")), columns)
+            add_rows(db, curves, _rows(stored, lambda result: result.curve))
+            add_rows(db, predictions, _rows(stored, lambda result: result.predictions))
+            add_rows(db, scores, [row for t, r in stored.items() for row in _score_rows(t, r.scores)])
+            add_rows(db, item_statistics, _rows(stored, lambda result: result.item_statistics))
+            add_rows(db, logs, [{"trial": trial, "text": r.log} for trial, r in stored.items() if r.log])
+            self._log_looks(db, [trial for trial, result in stored.items() if result.predictions], "final")
+            return list(stored.values())
 
     def forget(self, plan_id: str, kind: Failure | None = None) -> int:
         """Let a plan's failed trials run again, or those of one kind; return how many. Their attempts stay on record.
@@ -423,10 +420,14 @@ class Store:
     def log_look(self, trial_id: str, reason: str) -> None:
         """Log why a trial's test items are decoded or scored; for one that is evaluated elsewhere, nothing."""
         with self.transaction() as db:
-            evaluate = db.scalars(sa.select(trials.c.spec).where(trials.c.id == trial_id)).one()["evaluate"]
-            if evaluate["split"] == "test":
-                look = {"trial": trial_id, "split": evaluate["name"], "reason": reason, "at": _now()}
-                db.execute(looks.insert().values(**look))
+            self._log_looks(db, [trial_id], reason)
+
+    def _log_looks(self, db: sa.Connection, trial_ids: Sequence[str], reason: str) -> None:
+        found = db.execute(sa.select(trials.c.id, trials.c.spec["evaluate"]).where(trials.c.id.in_(trial_ids)))
+        alike = {"reason": reason, "at": _now()}
+        seen = [{"trial": trial, "split": e["name"], **alike} for trial, e in found if e["split"] == "test"]
+        if seen:
+            db.execute(looks.insert(), seen)
 
     def add_claim_look(self, look: Mapping[str, Any]) -> None:
         """Record that a claim was looked at, with what it was answered; nothing is ever taken away (protocol 1.2)."""
@@ -580,6 +581,25 @@ def _score_rows(trial_id: str, found: Sequence[ScoreValue]) -> list[dict[str, An
 
 def _statistics_rows(trial_id: str, found: Sequence[ItemStatistics]) -> list[dict[str, Any]]:
     return [{"trial": trial_id, **one.model_dump()} for one in found]
+
+
+def _rows(of: Mapping[str, Result], part: Callable[[Result], Iterable[Record]]) -> list[dict[str, Any]]:
+    """Return the rows of a part of results by trial."""
+    return [{"trial": trial, **vars(row)} for trial, result in of.items() for row in part(result)]
+
+
+def _ended(result: Result) -> dict[str, Any]:
+    """Return the columns of a finished trial."""
+    return {
+        "status": result.status,
+        "cause": result.cause,
+        "best_step": result.best_step,
+        "cost": result.cost.model_dump() if result.cost else None,
+        "delta": result.delta,
+        "delta_sha256": result.delta_sha256,
+        "provenance": result.provenance,
+        "finished": _now(),
+    }
 
 
 def add_rows(db: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -11,13 +11,17 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from featherbench.tasks import TASKS
 from featherbench.tasks.base import SPLITS, Example, Task
 from featherbench.tasks.files import DataError, cache_folder, read_checked
 from featherbench.tasks.table import Definition, task_of
+
+if TYPE_CHECKING:
+    import datasets
 
 DEFINITIONS: dict[str, Definition] = {}
 """Name -> definition of the tasks in TASKS that a plan described"""
@@ -123,7 +127,7 @@ def _read(task: Task, split: str, contents: Sequence[bytes]) -> list[Example]:
 class _Examples(Sequence[Example]):
     """Examples over an Arrow table."""
 
-    def __init__(self, table: Sequence[dict[str, object]]) -> None:
+    def __init__(self, table: datasets.Dataset) -> None:
         self._table = table
 
     def __len__(self) -> int:
@@ -135,10 +139,33 @@ class _Examples(Sequence[Example]):
         row = self._table[index]
         return Example(source=row["source"], references=tuple(row["references"]), tags=json.loads(row["tags"]))
 
+    @cached_property
+    def num_references(self) -> list[int]:
+        """Of each example."""
+        import pyarrow.compute
+
+        found: list[int] = pyarrow.compute.list_value_length(self._table.data["references"]).to_pylist()
+        return found
+
 
 def all_pairs(examples: Sequence[Example]) -> list[Pair]:
     """Return every (item, reference) in file order."""
-    return [(i, r) for i, example in enumerate(examples) for r in range(len(example.references))]
+    return [(i, r) for i, many in enumerate(num_references(examples)) for r in range(many)]
+
+
+def num_references(examples: Sequence[Example]) -> list[int]:
+    """Return how many references each example has, without reading their texts where they lie in a file."""
+    if isinstance(examples, _Examples):
+        return examples.num_references
+    return [len(example.references) for example in examples]
+
+
+@lru_cache(maxsize=64)
+def _halves(length: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the two fixed halves of a split: for search draws, and for final draws."""
+    order = list(range(length))
+    random.Random("featherbench halves").shuffle(order)
+    return tuple(order[: length // 2]), tuple(order[length // 2 :])
 
 
 def low_data_pairs(examples: Sequence[Example], size: int, draw: str) -> list[Pair]:
@@ -149,10 +176,8 @@ def low_data_pairs(examples: Sequence[Example], size: int, draw: str) -> list[Pa
     nothing is searched.
     Raises: TooSmall if there are fewer than `size` items to draw from.
     """
-    order = list(range(len(examples)))
-    random.Random("featherbench halves").shuffle(order)
-    half = len(order) // 2
-    pool, other = (order[:half], order[half:]) if draw.startswith("search") else (order[half:], order[:half])
+    searched, final = (list(half) for half in _halves(len(examples)))
+    pool, other = (searched, final) if draw.startswith("search") else (final, searched)
     begin = draw.removesuffix("+")
     stream = random.Random(f"featherbench draw {begin}")
     stream.shuffle(pool)
@@ -164,7 +189,8 @@ def low_data_pairs(examples: Sequence[Example], size: int, draw: str) -> list[Pa
             f"size {size} is larger than the {len(pool)} inputs that {begin.rstrip('0123456789')} draws may use."
         )
     # one number a pair, whatever the references, so that the draw of a smaller size is the beginning of a larger one's
-    return [(item, int(stream.random() * len(examples[item].references))) for item in pool[:size]]
+    many = num_references(examples)
+    return [(item, int(stream.random() * many[item])) for item in pool[:size]]
 
 
 def largest_draw(examples: Sequence[Example]) -> int:
@@ -174,7 +200,8 @@ def largest_draw(examples: Sequence[Example]) -> int:
 
 def with_all_references(pairs: Sequence[Pair], examples: Sequence[Example]) -> list[Pair]:
     """Return every pair of the inputs of `pairs`, in their order."""
-    return [(item, r) for item, _ in pairs for r in range(len(examples[item].references))]
+    many = num_references(examples)
+    return [(item, r) for item, _ in pairs for r in range(many[item])]
 
 
 def low_data_validation(examples: Sequence[Example], size: int, draw: str) -> list[Pair]:

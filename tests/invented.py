@@ -120,9 +120,9 @@ def plan(store, *cells):
 def put(store, cell, phase, number, trial, result=None):
     """Put a trial at a place of a planned cell and, given a result, finish it."""
     plan(store, cell)
-    store.add_place(Place(cell=cell.id, phase=phase, number=number), trial)
+    store.add_places([(Place(cell=cell.id, phase=phase, number=number), trial)])
     if result is not None:
-        store.record(result, store.begin_attempt(trial.id))
+        store.record([(result, store.begin_attempts([trial.id]).get(trial.id, 0))])
 
 
 def search_phase(store, cell, scores, *, rates, metric="bleu", first_seed=7):

@@ -96,10 +96,10 @@ def trial_of(cell, number, version=1):
 def finish(store, cell, number, outputs, version=1, scores=(), rescored=False):
     """Put a trial of these outputs at a final place of the cell and score it; None for outputs: out of memory."""
     trial = trial_of(cell, number, version)
-    store.add_place(Place(cell=cell.id, phase="final", number=number), trial)
-    attempt = store.begin_attempt(trial.id)
+    store.add_places([(Place(cell=cell.id, phase="final", number=number), trial)])
+    attempt = store.begin_attempts([trial.id])[trial.id]
     if outputs is None:
-        store.record(Result(trial_id=trial.id, status="failed", cause="out of memory: 2 GB short"), attempt)
+        store.record([(Result(trial_id=trial.id, status="failed", cause="out of memory: 2 GB short"), attempt)])
         return
     predictions = tuple(Prediction(item=i, text=text, truncated=False) for i, text in enumerate(outputs))
     found = score(cell.task, predictions, examples(), scores)
@@ -109,7 +109,7 @@ def finish(store, cell, number, outputs, version=1, scores=(), rescored=False):
     result = Result(
         trial_id=trial.id, status="ok", scores=values, item_statistics=found.statistics, predictions=predictions
     )
-    store.record(result, attempt)
+    store.record([(result, attempt)])
 
 
 def build(url):
@@ -159,7 +159,7 @@ def small(url, cells, headline, outputs, again=(), scores=()):
         for cell in cells:
             for number in range(cell.fixed["final"]["seeds"] * cell.fixed["final"]["draws"]):
                 if number in again:
-                    kept.add_place(Place(cell=cell.id, phase="final", number=number), trial_of(cell, number - 1))
+                    kept.add_places([(Place(cell=cell.id, phase="final", number=number), trial_of(cell, number - 1))])
                 elif (cell.row, cell.size, number) in outputs:
                     finish(kept, cell, number, outputs[cell.row, cell.size, number], scores=scores)
     return kept

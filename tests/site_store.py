@@ -154,8 +154,8 @@ def trial_of(cell: Cell, seed: int, draw: str | None, evaluate: Subset, words: s
 
 def finish(store: Store, cell: Cell, number: int, trial: Trial, result: Result, phase: str = "final") -> None:
     """Put the trial at a place and record its result."""
-    store.add_place(Place(cell=cell.id, phase=phase, number=number), trial)
-    store.record(result, store.begin_attempt(trial.id))
+    store.add_places([(Place(cell=cell.id, phase=phase, number=number), trial)])
+    store.record([(result, store.begin_attempts([trial.id]).get(trial.id, 0))])
 
 
 def result_of(trial: Trial, outputs: Sequence[Prediction], items: Mapping[int, Example], **changes: object) -> Result:
@@ -179,7 +179,7 @@ def add_items(store: Store, name: str, items: Mapping[int, Example], sha256: str
         for item, e in items.items()
     ]
     store.add_items("places", 1, name, rows)
-    store.add_index_list(sha256, list(items))
+    store.add_index_lists({sha256: list(items)})
     return Subset(name=name, split="test", size=len(items), sha256=sha256)
 
 

@@ -315,10 +315,9 @@ def run_without_files(elsewhere: Path, tiny_llama: str) -> dict[str, str]:
     ids = {}
     for number, (name, delta) in enumerate({"kept": "deltas/x.safetensors", "none": None}.items()):
         trial = cell.trial("final", number, {})
-        store.add_place(place_of(cell, "final", number), trial)
-        attempt = store.begin_attempt(trial.id)
-        assert attempt is not None
-        store.record(TrialResult(trial_id=trial.id, status="ok", delta=delta, delta_sha256=delta and "00"), attempt)
+        store.add_places([(place_of(cell, "final", number), trial)])
+        attempt = store.begin_attempts([trial.id])[trial.id]
+        store.record([(TrialResult(trial_id=trial.id, status="ok", delta=delta, delta_sha256=delta and "00"), attempt)])
         ids[name] = trial.id
     return ids
 

@@ -56,8 +56,8 @@ def test_history_of_data_that_have_changed_since_is_left_out(
     cell, store = plan.cells[0], Store(f"sqlite:///{tmp_path}/store.sqlite")
     trial = cell.trial("final", 0, {}).model_copy(update={"task": "mine@01234567"})
     Sweep(plan=plan, store=store)
-    store.add_place(place_of(cell, "final", 0), trial)
-    store.record(Result(trial_id=trial.id, status="ok", cost=COST), store.begin_attempt(trial.id))
+    store.add_places([(place_of(cell, "final", 0), trial)])
+    store.record([(Result(trial_id=trial.id, status="ok", cost=COST), store.begin_attempts([trial.id])[trial.id])])
     assert from_history(store) == {}
 
 
@@ -66,10 +66,10 @@ def test_history_is_what_finished_trials_took(plan: Plan, tmp_path: Path) -> Non
     Sweep(plan=plan, store=store)
     for number, seconds in enumerate((3.0, 5.0, 4.0)):
         trial = cell.trial("final", number, {})
-        store.add_place(place_of(cell, "final", number), trial)
+        store.add_places([(place_of(cell, "final", number), trial)])
         cost = COST.model_copy(update={"steps": 50, "train_seconds": seconds, "decode_seconds": 1.0, "seconds": 10.0})
-        attempt = store.begin_attempt(trial.id)
-        assert attempt and store.record(Result(trial_id=trial.id, status="ok", cost=cost), attempt)
+        attempt = store.begin_attempts([trial.id])[trial.id]
+        assert store.record([(Result(trial_id=trial.id, status="ok", cost=cost), attempt)])
     (rates,) = from_history(store).values()
     assert (rates.step, rates.item, rates.rest) == pytest.approx((4.0 / 50, 1.0 / 10, 5.0))
     assert rates.source == "3 finished trials"

@@ -58,11 +58,11 @@ def run(folder: Path, backbone: str, rows: list[str], **changes: Any) -> dict[st
     kept.add_plan("plan", "mine", "", [cell.cell for cell in cells])
     for cell in cells:
         trial = cell.trial("final", 0, {})
-        kept.add_place(place_of(cell, "final", 0), trial)
-        attempt = kept.begin_attempt(trial.id)
+        kept.add_places([(place_of(cell, "final", 0), trial)])
+        attempt = kept.begin_attempts([trial.id])[trial.id]
         result = run_trial(trial, Engine(artifacts=str(folder), scratch=str(folder)))
-        assert result.status == "ok" and result.best_step and attempt, result.cause
-        assert kept.record(result, attempt)
+        assert result.status == "ok" and result.best_step, result.cause
+        assert kept.record([(result, attempt)])
         trials[cell.cell.row] = trial
     return trials
 

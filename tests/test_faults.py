@@ -30,7 +30,7 @@ from featherbench.harness.halving import in_parts
 from featherbench.harness.plan import expand
 from featherbench.harness.records import DecodingSettings, Settings
 from featherbench.harness.run import Sweep, run_plan
-from featherbench.harness.schedule import Driver, Job
+from featherbench.harness.schedule import Job
 from featherbench.harness.store import Store
 from featherbench.harness.tables import drivers
 from featherbench.harness.text import Encoder
@@ -425,14 +425,14 @@ class Inline:
     def __exit__(self, *_: Any) -> None:
         pass
 
-    def run(self, driver: Driver, job: Job | None, on_finished: Callable[..., None], on_progress: Any) -> None:
+    def run(self, driver: Sweep, job: Job | None, on_finished: Callable[..., None], on_progress: Any) -> None:
         while job is not None:
             result = self.run_trial(job.trial, self._engine)
             with driver.turn():
                 driver.keep([(job, result)])
             on_finished(job.trial, result)
             with driver.turn():
-                job = driver.next_job()
+                job = driver.begin_next()
 
     stopped = ""
 

@@ -99,7 +99,7 @@ def test_a_thousand_trials_of_64_items_are_quick(tmp_path):
         for number in range(1000):
             trial = known_store.trial_of(cell, number)
             predictions, found = scored[number % 10]
-            store.add_place(Place(cell=cell.id, phase="final", number=number), trial)
+            store.add_places([(Place(cell=cell.id, phase="final", number=number), trial)])
             result = Result(
                 trial_id=trial.id,
                 status="ok",
@@ -107,7 +107,7 @@ def test_a_thousand_trials_of_64_items_are_quick(tmp_path):
                 item_statistics=found.statistics,
                 predictions=predictions if number == 0 else (),
             )
-            store.record(result, store.begin_attempt(trial.id))
+            store.record([(result, store.begin_attempts([trial.id]).get(trial.id, 0))])
     runs = read(store).runs
     before = time.perf_counter()
     one = measured(runs, "seed", "bleu", ALL, Items(store, runs))

@@ -36,14 +36,14 @@ def test_an_empty_store_becomes_the_other_one(into: Store, source: Store) -> Non
     one, unfinished = trial(0), trial(1)
     planned(source, one, unfinished)
     source.add_items("places", 1, "test2", [ITEM])
-    source.add_index_list("ef", [3, 11])
+    source.add_index_lists({"ef": [3, 11]})
     source.add_proposal(CELL.id, 0, {"learning_rate": 0.1}, "sobol")
     source.freeze_choice(CELL.id, {"learning_rate": 0.1})
     source.add_claim_look(
         {"claim": "prefix > full_ft on places", "cells": [CELL.id], "units": 5, "answer": "supported"}
     )
     finish(source, result(one))
-    source.begin_attempt(unfinished.id)
+    source.begin_attempts([unfinished.id])
     assert merge(into, source).added == [one.id]
     by_text = lambda found: {name: sorted(map(str, rows)) for name, rows in found.items()}  # noqa: E731
     assert by_text(contents(into)) == by_text(contents(source))
@@ -57,7 +57,7 @@ def test_what_is_finished_here_stays_and_what_is_not_is_taken(into: Store, sourc
     both, missing, failed_here = trial(0), trial(1), trial(2)
     for store in (into, source):
         planned(store, both, missing, failed_here)
-    into.begin_attempt(missing.id)
+    into.begin_attempts([missing.id])
     finish(into, result(both))
     finish(into, result(failed_here, status="failed", cause="its own", scores=(), predictions=(), curve=()))
     other = (ScoreValue(metric="bleu", subset="all", value=99.0, signature="another machine"),)

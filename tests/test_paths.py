@@ -94,9 +94,9 @@ def stored(root: Path, cell: CellPlan, **changes: Any) -> Trial:
     """Put a finished trial into the run's store, then change its row as somebody else might have."""
     kept, trial = Store(f"sqlite:///{root}/store.sqlite"), cell.trial("final", 0, {})
     kept.add_plan("p", "mine", "", [cell.cell])
-    kept.add_place(place_of(cell, "final", 0), trial)
+    kept.add_places([(place_of(cell, "final", 0), trial)])
     done = TrialResult(trial_id=trial.id, status="ok", delta="deltas/x.safetensors", delta_sha256="0")
-    assert kept.record(done, kept.begin_attempt(trial.id) or 0)
+    assert kept.record([(done, kept.begin_attempts([trial.id])[trial.id])])
     if changes:
         with kept.transaction() as db:
             db.execute(tables.trials.update().values(**changes))

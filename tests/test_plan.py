@@ -391,6 +391,15 @@ def test_trials_search_on_validation_items_and_end_on_test_items(expanded: Expan
     assert final.evaluate.split == "test" and final.evaluate.name == "test8"
 
 
+def test_a_copy_of_a_trial_with_other_values_has_an_id_of_its_own(expanded: Expand) -> None:
+    """The id is worked out once for a record."""
+    one = expanded().cells[-1].base
+    other = one.model_copy(update={"seed": one.seed + 1})
+    assert other.id != one.id == one.model_copy().id == Trial.model_validate(one.model_dump()).id
+    assert other.id == Trial.model_validate(other.model_dump()).id
+    assert other.model_copy(update={"seed": one.seed}) == one
+
+
 def test_the_default_validation_set_of_low_data_is_30_percent(expanded: Expand) -> None:
     assert expanded().cells[0].base.validation.size == 6
     assert expanded(sizes=["full"]).cells[0].base.validation.size is None

@@ -117,9 +117,9 @@ def result_of(trial, seen, unseen, **more):
 
 def fill(store, cell, phase, number, trial, result=None):
     """Put a trial at a place and, given a result, finish it."""
-    store.add_place(Place(cell=cell.id, phase=phase, number=number), trial)
+    store.add_places([(Place(cell=cell.id, phase=phase, number=number), trial)])
     if result is not None:
-        store.record(result, store.begin_attempt(trial.id))
+        store.record([(result, store.begin_attempts([trial.id]).get(trial.id, 0))])
 
 
 def run(store, row, seed, seen, unseen, number=None, **more):
@@ -142,7 +142,7 @@ def invented_store(folder):
     items = [{"item": i, "source": f"source {i}", "references": [f"reference {i}"], "tags": tags[i]} for i in range(12)]
     items[0]["source"] = EVIL
     kept.add_items("places", 1, "test12", items)
-    kept.add_index_list("e" * 64, list(range(12)))
+    kept.add_index_lists({"e" * 64: list(range(12))})
     run(kept, "untuned", 0, 20.0, 10.0)
     for seed, (seen, unseen) in enumerate([(60.0, 40.0), (62.0, 38.0), (64.0, 45.0)]):
         run(kept, "full_ft", seed, seen, unseen, **({"cost": cost_of("full_ft", 2.0)} if seed else {}))

@@ -38,9 +38,9 @@ def cells(backbone: str, **changes: Any) -> list[CellPlan]:
 
 def keep(kept: Store, cell: CellPlan, trial: Trial, result: TrialResult, number: int = 0) -> None:
     kept.add_plan("plan", "mine", "", [cell.cell])
-    kept.add_place(place_of(cell, "final" if trial.evaluate.split == "test" else "search", number), trial)
-    attempt = kept.begin_attempt(trial.id)
-    assert attempt and kept.record(result, attempt)
+    kept.add_places([(place_of(cell, "final" if trial.evaluate.split == "test" else "search", number), trial)])
+    attempt = kept.begin_attempts([trial.id])[trial.id]
+    assert kept.record([(result, attempt)])
 
 
 def ran(folder: Path, cell: CellPlan, phase: Any = "final", **engine: Any) -> tuple[Store, Trial]:

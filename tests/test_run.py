@@ -54,7 +54,7 @@ def result_of(trial: Trial, value: float = 1.0, **changes: Any) -> Result:
 def start_all(sweep: Sweep, beside: str | None = None) -> list[Job]:
     jobs = []
     with sweep.turn():
-        while (job := sweep.next_job(beside)) is not None:
+        while (job := sweep.begin_next(beside)) is not None:
             jobs.append(job)
     return jobs
 
@@ -84,7 +84,7 @@ def test_rows_fill_evenly(planned: Planned, store: Store) -> None:
 def test_only_company_is_seated_beside_a_trial(planned: Planned, store: Store) -> None:
     sweep = Sweep(plan=planned(sizes=[20, 30]), store=store)
     with sweep.turn():
-        first = sweep.next_job()
+        first = sweep.begin_next()
     assert first is not None and first.company == company(first.trial) is not None
     assert row_and_seed(start_all(sweep, first.company)) == [("prefix", 1000), ("prefix", 1001), ("prefix", 1001)]
     rest = start_all(sweep)
@@ -135,7 +135,7 @@ def test_a_driver_that_starts_anew_proposes_the_same(
         sweep, found = Sweep(plan=plan, store=kept), []
         while True:
             with sweep.turn():
-                job = sweep.next_job()
+                job = sweep.begin_next()
             if job is None:
                 return found
             end(sweep, [job], quality)
@@ -193,7 +193,7 @@ def outcomes(store: Store) -> dict[str, list[str | None]]:
 
 def start_one(sweep: Sweep) -> Job:
     with sweep.turn():
-        job = sweep.next_job()
+        job = sweep.begin_next()
     assert job is not None
     return job
 
@@ -242,7 +242,7 @@ def test_a_search_is_taken_over_from_a_driver_that_is_gone(
         end(other, jobs, quality)
     assert other.over and other.done() == {"ok": 6}
     with one.turn():  # woken up, with results of trials that the other has recorded
-        assert one.next_job() is None
+        assert one.begin_next() is None
         assert one.keep([(job, result_of(job.trial, 0.5)) for job in late]) == []
     start_all(one)
     assert one.over and one.done() == {"ok": 6}
@@ -272,7 +272,7 @@ def test_a_trial_whose_worker_died_is_left_to_a_driver_that_took_it_over(planned
     assert len(theirs) == len(jobs) == 4
     one.died(jobs[0], "worker died")
     with one.turn():
-        assert not one.restart(jobs[0])
+        assert one.begin([jobs[0]]) == []
     assert not one.over
     end(other, theirs)
     assert keep(one, *((job, result_of(job.trial, 0.5)) for job in jobs[1:])) == []

@@ -6,19 +6,21 @@ import ipaddress
 import os
 import socket
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import ray
+import sqlalchemy as sa
 from ray._private import ray_constants
 
-from featherbench.harness import cluster, schedule
+from featherbench.harness import cluster, schedule, tables
 from featherbench.harness.plan import expand
 from featherbench.harness.records import Prediction, Trial
 from featherbench.harness.records import Result as TrialResult
-from featherbench.harness.run import Sweep
+from featherbench.harness.run import Sweep, run_plan
 from featherbench.harness.schedule import ClusterError, Pool
 from featherbench.harness.store import Store
 from featherbench.harness.worker import Engine
@@ -238,7 +240,7 @@ def worker_that_answers() -> Any:
             assert not scored, "others have a core for that"
             return TrialResult(trial_id=trial.id, status="ok", predictions=tuple(outputs)).model_dump_json()
 
-        def forget(self, trial_id: str) -> None:
+        def forget(self, trial_ids: Sequence[str]) -> None:
             pass
 
         def progress(self) -> dict[str, tuple[str, int, int]]:
@@ -261,7 +263,7 @@ def test_outputs_are_scored_also_when_the_node_with_free_cores_has_left(
         pool = Pool(engine=engine, address=small.address, num_workers=1, num_threads=1)
         sweep = Sweep(plan=plan, store=Store(f"sqlite:///{tmp_path}/store.sqlite"))
         with sweep.turn():
-            first = sweep.next_job()
+            first = sweep.begin_next()
         assert first is not None
         with pool:
             assert pool._shares.spare == 1
@@ -273,6 +275,79 @@ def test_outputs_are_scored_also_when_the_node_with_free_cores_has_left(
         assert sweep.done() == {"ok": 3}
     finally:
         small.shutdown()
+
+
+def worker_that_notes(folder: Path, seconds: float = 0.0, deadly: str = "") -> Any:
+    """Return a worker's class whose trials end after so long; one ends the process. What it was given is noted."""
+
+    class Worker:
+        def __init__(self, engine: Any, threads: int) -> None:
+            pass
+
+        def run(self, text: str, scored: bool) -> str:
+            trial = Trial.model_validate_json(text)
+            with (folder / trial.id).open("a") as notes:
+                notes.write("given\n")
+            if trial.id == deadly:
+                os._exit(1)
+            time.sleep(seconds)
+            return TrialResult(trial_id=trial.id, status="ok").model_dump_json()
+
+        def forget(self, trial_ids: Sequence[str]) -> None:
+            pass
+
+        def progress(self) -> dict[str, tuple[str, int, int]]:
+            return {}
+
+    return ray.remote(Worker)
+
+
+@pytest.fixture
+def swept(
+    engine: Engine, tiny_llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[Sweep, int]]:
+    """Run a plan with a worker's class; return the sweep, and the most trials that the worker had at once."""
+
+    def run(worker: Callable[[], Any], seeds: int) -> tuple[Sweep, int]:
+        monkeypatch.setattr(schedule, "worker_class", worker)
+        plan = expand(PLAN.format(backbone=tiny_llama).replace("seeds: 3", f"seeds: {seeds}"))
+        sweep, most = Sweep(plan=plan, store=Store(f"sqlite:///{tmp_path}/store.sqlite")), 0
+        pool = Pool(engine=engine, num_workers=1, num_threads=1)
+        seat = pool._seat
+
+        def counted(driver: Any) -> None:
+            nonlocal most
+            seat(driver)
+            most = max(most, len(pool._workers[0].jobs))
+
+        monkeypatch.setattr(pool, "_seat", counted)
+        run_plan(sweep, lambda: pool)
+        return sweep, most
+
+    return run
+
+
+def test_a_worker_is_given_several_very_short_trials_at_once(swept: Any, tmp_path: Path) -> None:
+    sweep, most = swept(lambda: worker_that_notes(tmp_path), 40)
+    assert sweep.done() == {"ok": 40} and 1 < most <= schedule.MOST_AHEAD
+    attempts = sweep.store.rows(sa.select(tables.attempts.c["trial", "number"]))
+    assert len(attempts) == 40 and all((tmp_path / row["trial"]).read_text() == "given\n" for row in attempts)
+
+
+def test_a_worker_is_given_longer_trials_one_by_one(swept: Any, tmp_path: Path) -> None:
+    sweep, most = swept(lambda: worker_that_notes(tmp_path, seconds=schedule.AHEAD_SECONDS), 5)
+    assert sweep.done() == {"ok": 5} and most == 1
+
+
+def test_trials_that_were_given_with_a_deadly_one_run_again(
+    swept: Any, tiny_llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "AHEAD_SECONDS", 100.0)  # all are given, as soon as the first has ended
+    (cell,) = expand(PLAN.format(backbone=tiny_llama)).cells
+    deadly = cell.trial("final", 2, {}).id
+    sweep, most = swept(lambda: worker_that_notes(tmp_path, deadly=deadly), 12)
+    assert sweep.done() == {"ok": 11, "failed": 1} and sweep.status[deadly] == "failed"
+    assert most == 11 and "its worker died 3 times" in sweep.store.trial(deadly)["cause"]
 
 
 PLAN = """

@@ -364,7 +364,7 @@ def test_a_sweep_gives_each_draw_what_its_own_search_chose_and_reports_say_so(ti
         with Sweep(plan=plan, store=kept) as sweep:
             for ran in range(most):
                 with sweep.turn():
-                    job = sweep.next_job()
+                    job = sweep.begin_next()
                     if job is None:
                         return ran
                     score = 50 + 10 * math.sin(1e4 * job.trial.learning_rate + job.trial.seed)

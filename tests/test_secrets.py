@@ -191,8 +191,8 @@ def test_the_cause_of_a_failed_trial_holds_no_password(
     assert result.status == "failed" and "cannot write below s3://key:***@bucket" in str(result.cause)
     kept = Store("sqlite:///runs/mine/store.sqlite")
     kept.add_plan("p", "mine", "", [cell.cell])
-    kept.add_place(place_of(cell, "final", 0), trial)
-    kept.record(result, kept.begin_attempt(trial.id) or 0)
+    kept.add_places([(place_of(cell, "final", 0), trial)])
+    kept.record([(result, kept.begin_attempts([trial.id])[trial.id])])
     assert "s3://key:***@bucket" in call("status", "--trials").output
     assert call("report").exit_code == 0 and call("export", trial.id[:6], "-o", "there").exit_code == 0
     assert "***" in json.loads(Path("there/trial.json").read_text())["cause"]

@@ -154,9 +154,8 @@ def store(url: str) -> Iterator[Store]:
 
 
 def finish(store: Store, done: Result) -> bool:
-    attempt = store.begin_attempt(done.trial_id)
-    assert attempt is not None
-    return store.record(done, attempt)
+    attempt = store.begin_attempts([done.trial_id])[done.trial_id]
+    return bool(store.record([(done, attempt)]))
 
 
 def spoil(store: Store, table: str) -> Callable[[], None]:
@@ -180,7 +179,7 @@ def spoil(store: Store, table: str) -> Callable[[], None]:
 def planned(store: Store, *trials: Trial) -> None:
     store.add_plan("plan", "small", "text", [CELL])
     for number, one in enumerate(trials):
-        store.add_place(Place(cell=CELL.id, phase="final", number=number), one)
+        store.add_places([(Place(cell=CELL.id, phase="final", number=number), one)])
 
 
 # --- results -------------------------------------------------------------------------------------------------------
@@ -220,8 +219,8 @@ def test_a_second_record_of_a_trial_changes_nothing(store: Store) -> None:
     assert finish(store, result(one))
     before = contents(store)
     late = result(one, status="failed", cause="late", scores=(), predictions=(), curve=(), cost=None)
-    assert store.begin_attempt(one.id) is None
-    assert not store.record(late, 1)
+    assert store.begin_attempts([one.id]) == {}
+    assert not store.record([(late, 1)])
     assert contents(store) == before
 
 
@@ -229,16 +228,15 @@ def test_a_second_record_of_a_trial_changes_nothing(store: Store) -> None:
 def test_a_result_is_stored_whole_or_not_at_all(store: Store, table: str) -> None:
     one = trial()
     planned(store, one)
-    attempt = store.begin_attempt(one.id)
-    assert attempt is not None
+    attempt = store.begin_attempts([one.id])[one.id]
     mend = spoil(store, table)
     before = contents(store)
     with pytest.raises(sa.exc.DBAPIError, match="full"):
-        store.record(result(one), attempt)
+        store.record([(result(one), attempt)])
     assert contents(store) == before
     assert store.finished() == {}
     mend()
-    store.record(result(one), attempt)
+    store.record([(result(one), attempt)])
     assert store.finished() == {one.id: "ok"}
 
 
@@ -268,17 +266,32 @@ def test_a_value_that_is_not_a_number_never_becomes_a_score(store: Store, monkey
     assert kept == {"nan": None, "inf": None, "bleu": 1.0}
 
 
+def test_of_results_that_are_given_together_those_that_count_are_kept(store: Store) -> None:
+    done, late, good = (trial(seed) for seed in range(3))
+    planned(store, done, late, good)
+    finish(store, result(done))
+    assert store.begin_attempts([done.id, late.id, good.id]) == {late.id: 1, good.id: 1}, "one is finished"
+    store.end_attempt(late.id, 1, "worker died")
+    assert store.begin_attempts([late.id]) == {late.id: 2}
+    kept = store.record([(result(done, best_step=7), 1), (result(late), 1), (result(good), 1)])
+    assert [one.trial_id for one in kept] == [good.id]
+    assert store.finished() == {done.id: "ok", good.id: "ok"} and store.trial(done.id)["best_step"] == 0
+    assert len(kept_predictions(store, good.id)) == 2 and not kept_predictions(store, late.id)
+    assert [row["trial"] for row in store.rows(sa.select(tables.looks))] == [done.id, good.id]
+    assert store.record([]) == [] and store.begin_attempts([]) == {}
+
+
 # --- attempts ------------------------------------------------------------------------------------------------------
 
 
 def test_attempts_are_numbered_from_one_and_keep_their_outcome(store: Store) -> None:
     first, second = trial(0), trial(1)
     planned(store, first, second)
-    assert [store.begin_attempt(first.id), store.begin_attempt(second.id)] == [1, 1]
+    assert store.begin_attempts([first.id, second.id]) == {first.id: 1, second.id: 1}
     store.end_attempt(first.id, 1, "worker died")
-    assert store.begin_attempt(first.id) == 2
+    assert store.begin_attempts([first.id]) == {first.id: 2}
     store.end_attempt(first.id, 1, "told twice")
-    store.record(result(first), 2)
+    store.record([(result(first), 2)])
     kept = store.rows(sa.select(tables.attempts).order_by(tables.attempts.c.number))
     assert {(r["trial"], r["number"]): r["outcome"] for r in kept} == {
         (first.id, 1): "worker died",
@@ -300,8 +313,8 @@ def test_forgetting_failures_lets_failed_trials_alone_run_again(store: Store) ->
     assert store.finished() == {trials["ok"].id: "ok", trials["diverged"].id: "diverged"}
     again = trials["failed"]
     assert store.trial(again.id)["cause"] is None
-    assert store.begin_attempt(again.id) == 2, "the first attempt stays on record"
-    store.record(result(again), 2)
+    assert store.begin_attempts([again.id]) == {again.id: 2}, "the first attempt stays on record"
+    store.record([(result(again), 2)])
     assert store.finished()[again.id] == "ok"
     assert store.score(again.id, "bleu") == 12.5
 
@@ -347,7 +360,7 @@ def test_adding_again_changes_nothing(store: Store) -> None:
     def add_all(first: bool) -> None:
         planned(store, one)
         store.add_items("places", 1, "test2", [row])
-        store.add_index_list("ef", [3, 11] if first else [])
+        store.add_index_lists({"ef": [3, 11] if first else []})
         store.add_proposal(CELL.id, 0, {"learning_rate": 0.1 if first else 0.2}, "sobol")
 
     add_all(True)
@@ -539,34 +552,34 @@ def stop(store: Store) -> None:
 def test_a_trial_belongs_to_the_driver_that_began_it(store: Store, other: Store) -> None:
     one = trial()
     planned(store, one)
-    assert store.begin_attempt(one.id) == 1
-    assert other.begin_attempt(one.id) is None
+    assert store.begin_attempts([one.id]) == {one.id: 1}
+    assert other.begin_attempts([one.id]) == {}
     assert (store.states([one.id]), other.states([one.id])) == ({one.id: "free"}, {one.id: "elsewhere"})
     store.leave()
     assert other.states([one.id]) == {one.id: "free"}
-    assert other.begin_attempt(one.id) == 2
+    assert other.begin_attempts([one.id]) == {one.id: 2}
 
 
 def test_a_driver_that_gave_no_sign_of_life_loses_its_trial_and_is_refused_later(store: Store, other: Store) -> None:
     one = trial()
     planned(store, one)
-    mine = store.begin_attempt(one.id)
+    mine = store.begin_attempts([one.id])[one.id]
     stop(store)
-    theirs = other.begin_attempt(one.id)
+    theirs = other.begin_attempts([one.id])[one.id]
     assert (mine, theirs) == (1, 2)
     assert not store.sign_of_life(), "it learns that its leases had run out"
     assert store.sign_of_life()
-    assert not store.record(result(one, best_step=7), 1)
-    assert other.record(result(one), 2)
+    assert not store.record([(result(one, best_step=7), 1)])
+    assert other.record([(result(one), 2)])
     assert store.trial(one.id)["best_step"] == 0
 
 
 def test_a_stopped_driver_that_nobody_missed_goes_on(store: Store, other: Store) -> None:
     one = trial()
     planned(store, one)
-    assert store.begin_attempt(one.id) == 1
+    assert store.begin_attempts([one.id]) == {one.id: 1}
     stop(store)
-    assert store.record(result(one), 1)
+    assert store.record([(result(one), 1)])
 
 
 def test_a_search_belongs_to_one_driver_at_a_time(store: Store, other: Store) -> None:
@@ -586,12 +599,12 @@ def test_a_driver_whose_process_has_ended_is_not_waited_for(store: Store, url: s
     one = trial()
     planned(store, one)
     program = "import os, sys; from featherbench.harness.store import Store; s = Store(sys.argv[1]); s.join(); "
-    program += "s.begin_attempt(sys.argv[2]); os._exit(9)"
+    program += "s.begin_attempts(sys.argv[2:]); os._exit(9)"
     subprocess.run([sys.executable, "-c", program, url, one.id], timeout=60)
     assert [row["outcome"] for row in store.rows(sa.select(tables.attempts))] == [None]
     assert store.num_drivers() == 0
     store.join()
-    assert store.begin_attempt(one.id) == 2
+    assert store.begin_attempts([one.id]) == {one.id: 2}
 
 
 def test_drivers_that_write_at_once_take_turns(store: Store, url: str) -> None:
@@ -605,10 +618,10 @@ def test_drivers_that_write_at_once_take_turns(store: Store, url: str) -> None:
         driver.join()
         for one in trials:
             with driver.transaction():
-                if driver.begin_attempt(one.id) is not None:
+                if driver.begin_attempts([one.id]):
                     mine.append(one.id)
         for one_id in mine:
-            assert driver.record(result(next(t for t in trials if t.id == one_id)), 1)
+            assert driver.record([(result(next(t for t in trials if t.id == one_id)), 1)])
         driver.close()
 
     with ThreadPoolExecutor(len(begun)) as threads:

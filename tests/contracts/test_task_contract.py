@@ -8,7 +8,7 @@ from featherbench.harness.data import tag_groups
 from featherbench.tasks import TASKS
 from featherbench.tasks.base import SPLITS, Task, Unavailable
 from featherbench.tasks.files import DataMissing
-from featherbench.tasks.load import all_pairs, load, low_data_pairs
+from featherbench.tasks.load import all_pairs, load, low_data_pairs, num_references
 
 
 @pytest.fixture
@@ -58,6 +58,11 @@ def test_unseen_items_are_in_the_test_split_only(splits: dict[str, list], task: 
     assert len(groups["all"]) == len(splits["test"])
     if len(groups) > 1:
         assert sum(len(g) for name, g in groups.items() if name != "all") == len(groups["all"])
+
+
+def test_references_are_counted_as_they_are_read(splits: dict[str, list], task: Task) -> None:
+    for split, examples in splits.items():
+        assert num_references(load(task.name, split)) == [len(example.references) for example in examples]
 
 
 def test_low_data_draws_are_nested_and_one_per_input(splits: dict[str, list], task: Task) -> None:
