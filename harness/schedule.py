@@ -242,8 +242,8 @@ class Pool:
             # a failed trial keeps its checkpoints: run again, it goes on from them
             done = {result.trial_id for result in kept if result.status != "failed"}
             for worker in {job.worker for job, _ in ended}:
-                theirs = [job.trial.id for job, _ in ended if job.worker == worker and job.trial.id in done]
-                forgotten.append(worker.forget.remote(theirs))
+                if theirs := [job.trial.id for job, _ in ended if job.worker == worker and job.trial.id in done]:
+                    forgotten.append(worker.forget.remote(theirs))
             if ended:  # their scores may let others start
                 ended = []
                 continue
