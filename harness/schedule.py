@@ -38,8 +38,6 @@ AHEAD_SECONDS = 0.1
 """Trials that are over in less are given to a worker several at once, about so much work, so that it need not wait"""
 MOST_AHEAD = 64
 POLL_SECONDS = 0.5
-ANSWER_SECONDS = 0.1
-"""How long workers have to answer how far they are: one that still starts would let the others wait for trials"""
 GROW_SECONDS = 10.0
 """How often is looked for nodes that have joined"""
 WAIT_SECONDS = 30.0
@@ -386,11 +384,11 @@ class Pool:
         return given_up
 
     def _progress(self) -> dict[str, tuple[str, int, int]]:
-        """Return trial id -> (stage, done, total) of all that runs, but on workers that are slow to answer."""
+        """Return trial id -> (stage, done, total) of all that runs."""
         import ray
 
         asked = [seats.worker.progress.remote() for seats in self._workers if seats.jobs]
-        ready, _ = ray.wait(asked, num_returns=len(asked), timeout=ANSWER_SECONDS) if asked else ([], [])
+        ready, _ = ray.wait(asked, num_returns=len(asked), timeout=POLL_SECONDS) if asked else ([], [])
         found: dict[str, tuple[str, int, int]] = {}
         for answer in ready:
             try:
