@@ -195,7 +195,7 @@ def main() -> None:
         for name, rows in rounds.items():
             command = [sys.executable, __file__, "--side", name]
             command += ["--trials", str(options.trials), "--workers", str(options.workers)]
-            # a process for each: a second sweep of Ray Tune in one is slower than the first
+            # a process for each: a second sweep of Ray Tune in one was slower than the first
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             rows.append(json.loads(done.stdout.splitlines()[-1]))
             print(name, rows[-1], file=sys.stderr)
