@@ -37,6 +37,7 @@ MOST_SLOTS = 32
 AHEAD_SECONDS = 0.1
 """Trials that are over in less are given to a worker several at once, about so much work, so that it need not wait"""
 MOST_AHEAD = 64
+"""Of these at most so many"""
 POLL_SECONDS = 0.5
 GROW_SECONDS = 10.0
 """How often is looked for nodes that have joined"""
