@@ -11,6 +11,17 @@ from featherbench.harness.gang import Gang
 from featherbench.harness.records import Result, Trial
 
 
+def keep_progress_lock() -> None:
+    """Let all threads of this process share tqdm's lock for good.
+
+    `datasets` makes one for the time of a call where it finds none, and deletes it afterwards, also from under the bars
+    that other threads have meanwhile: "'tqdm' object has no attribute '_lock'".
+    """
+    from tqdm import tqdm
+
+    tqdm.get_lock()
+
+
 def worker_class() -> Any:
     """Return the actor class of the workers."""
     import ray
@@ -35,6 +46,7 @@ def worker_class() -> Any:
             transformers.logging.set_verbosity_error()
             transformers.logging.disable_progress_bar()
             logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+            keep_progress_lock()
             share_meteor()
             self._engine = engine
             self._gang = None

@@ -205,10 +205,11 @@ def processor_seconds() -> tuple[float, float] | None:
     None where the system does not tell: Linux counts both for each thread (/proc/self/task/*/schedstat, nanoseconds).
     """
     ran = waited = 0
-    for task in Path("/proc/self/task").glob("*/schedstat"):
-        with contextlib.suppress(OSError, ValueError):  # a thread that ends meanwhile
-            run, wait, _ = map(int, task.read_text().split())
-            ran, waited = ran + run, waited + wait
+    with contextlib.suppress(FileNotFoundError):
+        for task in Path("/proc/self/task").iterdir():
+            with contextlib.suppress(OSError, ValueError):  # a thread that ends meanwhile
+                run, wait, _ = map(int, (task / "schedstat").read_text().split())
+                ran, waited = ran + run, waited + wait
     return (ran / 1e9, waited / 1e9) if ran else None
 
 

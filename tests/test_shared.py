@@ -13,8 +13,11 @@ from typing import Any
 import psutil
 import pytest
 import ray
+from tqdm import tqdm
+from tqdm.contrib.concurrent import ensure_lock
 
 from featherbench.harness import cluster, schedule, shared
+from featherbench.harness.actors import keep_progress_lock
 from featherbench.tasks.base import Unavailable
 from featherbench.tasks.metrics import meteor, ptb
 
@@ -106,8 +109,9 @@ def test_a_reason_comes_back_from_the_shared_process_as_it_is(
 def test_a_worker_shares_from_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(shared, "share_meteor", lambda: asked.append("shared"))
+    monkeypatch.delattr(tqdm, "_lock", raising=False)
     schedule.worker_class().__ray_actor_class__(engine=None, threads=1)
-    assert asked == ["shared"]
+    assert asked == ["shared"] and hasattr(tqdm, "_lock")
 
 
 @needs_java
@@ -124,3 +128,15 @@ def test_a_worker_tokenises_the_references_of_all_its_trials_once(monkeypatch: p
     for trial in ("first", "second"):
         ptb.ptb_corpus([f"the {trial} output"], [["A reference!", "Another."]])
     assert asked == ["A reference!\nAnother.", "the first output", "the second output"]
+
+
+def test_the_progress_bars_of_all_threads_keep_their_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`datasets` maps over threads within `ensure_lock`, while other threads may have bars of their own."""
+    monkeypatch.delattr(tqdm, "_lock", raising=False)
+    with ensure_lock(tqdm):
+        pass
+    assert not hasattr(tqdm, "_lock"), "the reason for what follows is gone"
+    keep_progress_lock()
+    with ensure_lock(tqdm):
+        pass
+    assert hasattr(tqdm, "_lock")

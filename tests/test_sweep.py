@@ -337,5 +337,7 @@ def test_a_trial_that_kills_its_worker_takes_no_companion_along(tiny_llama: str,
     kept = run_packed(plan, tmp_path / "poisoned", 3, on_progress=kill_where_poison_runs)
     tried = attempts(kept)
     assert tried.pop(poison)[-1] == "failed" and f"died {MAX_ATTEMPTS} times" in kept.trial(poison)["cause"]
+    causes = {trial: kept.trial(trial)["cause"] for trial in tried}
+    assert {trial: cause for trial, cause in causes.items() if cause} == {}
     assert {outcomes[-1] for outcomes in tried.values()} == {"ok"}
     assert any(outcomes == ["worker died", "ok"] for outcomes in tried.values()), "nobody kept it company"
