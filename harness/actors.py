@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
+from featherbench.harness.deltas import ArtifactsError
 from featherbench.harness.gang import Gang
 from featherbench.harness.records import Result, Trial
 
@@ -59,7 +60,17 @@ def worker_class() -> Any:
                 self._gang = Gang(another, group, engine)
             self._at: dict[str, tuple[str, int, int]] = {}
 
-        def run(self, text: str, scored: bool) -> str:
+        def run(self, texts: Sequence[str], scored: bool) -> tuple[list[str], ArtifactsError | None]:
+            """Run trials one after the other; return their results, up to one whose delta cannot be written."""
+            results: list[str] = []
+            for text in texts:
+                try:
+                    results.append(self._run(text, scored))
+                except ArtifactsError as error:
+                    return results, error
+            return results, None
+
+        def _run(self, text: str, scored: bool) -> str:
             import torch
 
             from featherbench.harness.trial_log import trial_log

@@ -50,8 +50,7 @@ def check_content(trial: Trial) -> None:
         )
 
 
-@lru_cache(maxsize=4096)
-def indices(task: str, split: str, size: int | None, draw: str | None, unit: SizeUnit = "pair") -> list[Any]:
+def _indices(task: str, split: str, size: int | None, draw: str | None, unit: SizeUnit) -> list[Any]:
     """Return the index list of a subset: pairs for train and validation, items for test.
 
     Raises: DataError if there is not enough data.
@@ -71,18 +70,25 @@ def indices(task: str, split: str, size: int | None, draw: str | None, unit: Siz
 
 
 @lru_cache(maxsize=4096)
+def _hashed(task: str, split: str, size: int | None, draw: str | None, unit: SizeUnit) -> tuple[list[Any], str]:
+    """Return the index list of a subset and its hash."""
+    found = _indices(task, split, size, draw, unit)
+    return found, content_hash(found, 64)
+
+
+@lru_cache(maxsize=4096)
 def subset(task: str, split: Any, size: int | None = None, draw: str | None = None, unit: SizeUnit = "pair") -> Subset:
     """Return the subset's record with the hash of its index list."""
     counted = f"{size}items" if unit == "item" else str(size)
     name = split + (counted if size else "") + (f".{draw}" if draw else "")
-    sha256 = content_hash(indices(task, split, size, draw, unit), 64)
+    _, sha256 = _hashed(task, split, size, draw, unit)
     return Subset(name=name, split=split, size=size, draw=draw, sha256=sha256, unit=unit)
 
 
 def checked_indices(task: str, wanted: Subset) -> list[Any]:
     """Return the index list of a subset after checking that it is the planned one."""
-    found = indices(task, wanted.split, wanted.size, wanted.draw, wanted.unit)
-    if content_hash(found, 64) != wanted.sha256:
+    found, sha256 = _hashed(task, wanted.split, wanted.size, wanted.draw, wanted.unit)
+    if sha256 != wanted.sha256:
         raise DataError(
             f"{task} {wanted.name}: the index list here differs from the planned one; are the data the same?"
         )

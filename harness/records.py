@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_serializer
 
@@ -28,6 +28,22 @@ class Record(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", ser_json_inf_nan="strings", ser_json_bytes="base64", val_json_bytes="base64"
     )
+
+
+class Named(Record):
+    """A record with an `id` that follows from its content; both are worked out once."""
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other values; these have an id of their own."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in ("id", "content"):
+            vars(copied).pop(name, None)
+        return copied
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """The record as plain JSON values, to be read only."""
+        return self.model_dump(mode="json")
 
 
 class Grown(Record):
@@ -115,7 +131,7 @@ class Zero(Record):
     """A trial that needs no more by estimate (harness/cost.py) trains on one worker"""
 
 
-class Trial(Grown):
+class Trial(Grown, Named):
     """One training run. Every field that changes the number is part of the id."""
 
     protocol: int = PROTOCOL
@@ -152,18 +168,12 @@ class Trial(Grown):
 
     def stated(self) -> dict[str, Any]:
         """Return the record as plain JSON values without the places where data files lie: their hashes count."""
-        content: dict[str, Any] = self.model_dump(mode="json")
+        content = dict(self.content)
         if self.definition is not None:
             from featherbench.tasks.table import identity  # here, since scorers load slowly and plans are read first
 
             content["definition"] = identity(self.definition)
         return content
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Trial:
-        """Return a copy with other values; these have an id of their own."""
-        copied = super().model_copy(update=update, deep=deep)
-        vars(copied).pop("id", None)
-        return copied
 
     @cached_property
     def id(self) -> str:
@@ -171,11 +181,11 @@ class Trial(Grown):
         content = self.stated()
         del content["backbone"]
         for subset in ("train", "validation", "evaluate"):
-            del content[subset]["name"]
+            content[subset] = {name: value for name, value in content[subset].items() if name != "name"}
         return content_hash(content)
 
 
-class Cell(Grown):
+class Cell(Grown, Named):
     """All trials that estimate one number of a report."""
 
     row: str
@@ -194,10 +204,10 @@ class Cell(Grown):
 
     later = frozenset({"size_unit"})
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Twelve hex digits; equal cells share an id, also across plans."""
-        return content_hash(self.model_dump(mode="json"))
+        return content_hash(self.content)
 
     @property
     def label(self) -> str:

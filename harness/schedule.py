@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
@@ -28,7 +28,6 @@ from featherbench.harness.cluster import (
     shares,
     shown,
 )
-from featherbench.harness.deltas import ArtifactsError
 from featherbench.harness.records import Result, Trial
 
 MAX_ATTEMPTS = 3
@@ -60,8 +59,8 @@ class Job:
     """0: still to be begun"""
     worker: Any = None
     """Where it ran last"""
-    reference: Any = None
-    """Ray's, to what it returns"""
+    call: Any = None
+    """Ray's reference to what its worker returns: of this trial, or of several very short ones"""
 
 
 @dataclass(eq=False)
@@ -274,8 +273,11 @@ class Pool:
         import ray
         from ray.exceptions import RayError, RayTaskError
 
-        running = {job.reference: (seats, job) for seats in self._workers for job in seats.jobs}
-        everything = [*running, *self._scoring]
+        calls: dict[Any, tuple[Seats, list[Job]]] = {}
+        for seats in self._workers:
+            for job in seats.jobs:
+                calls.setdefault(job.call, (seats, []))[1].append(job)
+        everything = [*calls, *self._scoring]
         ray.wait(everything, timeout=POLL_SECONDS)
         done, _ = ray.wait(everything, num_returns=len(everything), timeout=0)
         ended, left = [], Counter[Seats]()
@@ -286,29 +288,30 @@ class Pool:
                 except RayError as error:
                     ended.append((job, _failed(job, f"scoring: {type(error).__name__}: {error}")))
                 continue
-            seats, job = running[reference]
-            if job not in seats.jobs:
-                continue  # its worker died, which was told by another trial of it
+            seats, jobs = calls[reference]
+            if jobs[0] not in seats.jobs:
+                continue  # its worker died, which was told by another call of it
             try:
-                result = Result.model_validate_json(ray.get(reference))
+                texts, unwritten = ray.get(reference)
+                results = [Result.model_validate_json(text) for text in texts]
             except _deaths() as error:
                 ended += self._bury(seats, error, driver)
                 continue
             except RayTaskError as error:
-                if isinstance(error.cause, ArtifactsError):  # what has ended is kept first
-                    self._over = error.cause
-                    seats.jobs.remove(job)
-                    driver.died(job, "delta not written")
-                    continue
-                result = _failed(job, f"{type(error).__name__}: {error}")
-            seats.jobs.remove(job)
-            left[seats] += 1
-            if self._shares.processes > 1 and result.status == "failed":
+                unwritten, results = None, [_failed(job, f"{type(error).__name__}: {error}") for job in jobs]
+            seats.jobs = [job for job in seats.jobs if job not in jobs]
+            left[seats] += len(results)
+            if self._shares.processes > 1 and any(result.status == "failed" for result in results):
                 self._renew(seats)  # some of its processes may wait for others for ever
-            if self._score is not None and result.predictions:
-                self._unscored.append((job, result))
-            else:
-                ended.append((job, result))
+            for job, result in zip(jobs, results, strict=False):
+                if self._score is not None and result.predictions:
+                    self._unscored.append((job, result))
+                else:
+                    ended.append((job, result))
+            if unwritten is not None:  # what has ended is kept first
+                self._over = unwritten
+                for job in jobs[len(results) :]:
+                    driver.died(job, "delta not written")
         now = time.monotonic()
         for seats, many in left.items():
             in_time = int(many * AHEAD_SECONDS / max(now - seats.since, 1e-6))
@@ -325,16 +328,27 @@ class Pool:
             fresh = [job for _, job in chosen if not job.attempt]
             refused = set(fresh) - set(driver.begin(fresh))
             now = time.monotonic()
+            given: defaultdict[Seats, list[Job]] = defaultdict(list)
             for seats, job in chosen:
                 if job in refused:
                     seats.jobs.remove(job)
-                    continue
-                if job is seats.jobs[0]:
+                else:
+                    given[seats].append(job)
+            for seats, jobs in given.items():
+                if seats.jobs[0] in jobs:
                     seats.since = now
-                job.worker = seats.worker
-                job.reference = job.worker.run.remote(job.trial.model_dump_json(), self._score is None)
+                self._give(seats, jobs)
             if not refused:
                 return
+
+    def _give(self, seats: Seats, jobs: Sequence[Job]) -> None:
+        """Send a worker its trials: very short ones several a call, so that each seat has a call at work and one next."""
+        many = max(1, seats.ahead // (2 * self._seats))
+        for start in range(0, len(jobs), many):
+            part = jobs[start : start + many]
+            call = seats.worker.run.remote([job.trial.model_dump_json() for job in part], self._score is None)
+            for job in part:
+                job.worker, job.call = seats.worker, call
 
     def _choose(self, driver: Driver) -> list[tuple[Seats, Job]]:
         """Seat trials that can start now, first at the workers with the fewest."""

@@ -232,7 +232,10 @@ def worker_that_answers() -> Any:
         def __init__(self, engine: Any, threads: int) -> None:
             pass
 
-        def run(self, text: str, scored: bool) -> str:
+        def run(self, texts: Sequence[str], scored: bool) -> tuple[list[str], None]:
+            return [self.done(text, scored) for text in texts], None
+
+        def done(self, text: str, scored: bool) -> str:
             from featherbench.harness.data import items
 
             trial = Trial.model_validate_json(text)
@@ -284,7 +287,10 @@ def worker_that_notes(folder: Path, seconds: float = 0.0, deadly: str = "") -> A
         def __init__(self, engine: Any, threads: int) -> None:
             pass
 
-        def run(self, text: str, scored: bool) -> str:
+        def run(self, texts: Sequence[str], scored: bool) -> tuple[list[str], None]:
+            return [self.done(text) for text in texts], None
+
+        def done(self, text: str) -> str:
             trial = Trial.model_validate_json(text)
             with (folder / trial.id).open("a") as notes:
                 notes.write("given\n")
