@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup quickstart real test lint typed docs gpu chaos benchmarks clean
+.PHONY: setup quickstart real test lint typed docs gpu chaos benchmarks gpu-benchmarks clean
 
 setup: .venv/.installed
 
@@ -54,11 +54,16 @@ gpu: setup
 chaos: setup
 	FEATHERBENCH_CHAOS=10 $(BIN)/python -m pytest tests/test_chaos.py -s
 
-# Our side beside the plain or the peer's, in turn, as JSON; those of a GPU are run by hand, as their heads say.
+# Our side beside the plain or the peer's, in turn, as JSON.
 benchmarks: setup
 	$(BIN)/pip install -q -c constraints.txt peft
 	mkdir -p build
 	for part in packing frozen decoding scoring overhead scale grid; do $(BIN)/python benchmarks/$$part.py > build/$$part.json && cat build/$$part.json; done
+
+# The rows of docs/results/speed that need a CUDA device.
+gpu-benchmarks: setup
+	$(BIN)/pip install -q -c constraints.txt peft
+	$(BIN)/python benchmarks/on_gpu.py --out build/gpu
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -5,10 +5,13 @@ Each is trained alone as well; printed is the largest relative gap of training a
 decoded texts are the same.
 step: the training step of one prefix trial by this package and by peft's PrefixTuningConfig with torch's AdamW: one
 backbone, one batch, MLP of one width, one thread count. Steps run in turn; printed are seconds and peft over ours.
+pack: the same for K trials that share a step, each with a batch of its own: peft's step over ours divided by K; and which
+share of the device's measured peak (a product of two large matrices in the same precision) the FLOPs of those steps are.
 
   python benchmarks/packing.py
   MALLOC_ARENA_MAX=1 python benchmarks/packing.py --slots 8 32 --repeats 0
   python benchmarks/packing.py --device cuda --slots 2 8 32
+  python benchmarks/packing.py --device cuda --slots --backbone smollm2-135m --packs 8 32 --train-precision bfloat16
 
 A tiny random Llama is enough for the equality, and 48 runs of it take some 3 GB:
 
@@ -29,6 +32,7 @@ import platform
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any
@@ -38,10 +42,11 @@ from peft import PrefixTuningConfig, TaskType, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from featherbench.harness import backbones, data
+from featherbench.harness.cost import keys_in_front, train_flops
 from featherbench.harness.decode import decode
-from featherbench.harness.records import DecodingSettings, Settings
+from featherbench.harness.records import DecodingSettings, Precision, Settings
 from featherbench.harness.text import Encoder, training_batch
-from featherbench.harness.train import Pack, Run
+from featherbench.harness.train import Pack, Run, computing_in
 from featherbench.harness.tuned import Tuned, new_slot
 from featherbench.methods import METHODS
 from featherbench.tasks.load import load
@@ -130,27 +135,35 @@ def text_of(backbone: backbones.Backbone, run: Run) -> list[str]:
     return [p.text for p in decode(tuned, encoder, items, DECODING)]
 
 
-def steps_beside_peft(name: str, device: str, repeats: int, length: int) -> dict[str, Any]:
-    """Time single optimiser steps of both sides in turn, on the same padded batch of 8 pairs."""
+def steps_beside_peft(
+    name: str, device: str, repeats: int, length: int, slots: int = 1, precision: Precision = "float32"
+) -> dict[str, Any]:
+    """Time optimiser steps of both sides in turn: ours of `slots` trials at once, peft's of the first one's batch."""
     backbone = backbones.load(name, torch.float32, device)
     config = PREFIX.config(length=length)
     encoder = Encoder(backbone=backbone, method=PREFIX, config=config)
-    texts = data.pairs("places", data.subset("places", "train", 50, "final0"))[:8]
-    pairs = [(encoder.prompt(source), encoder.target(target)) for source, target in texts]
-    ours = Run(
-        slot=new_slot(PREFIX, config, backbone.anatomy, backbone.model, 0),
-        pairs=pairs,
-        validation=pairs[:1],
-        learning_rate=1e-3,
-        weight_decay=0.0,
-        steps=10**6,
-        settings=Settings(batch_size=8, evaluations=1),
-        seed=0,
-        precision="float32",
-        pad=backbone.end,
-    )
-    pack = Pack(backbone.model, backbone.anatomy)
-    pack._waiting.append(ours)
+
+    def batch_of(number: int) -> list[tuple[list[int], list[int]]]:
+        texts = data.pairs("places", data.subset("places", "train", 50, f"final{number}"))[:8]
+        return [(encoder.prompt(source), encoder.target(target)) for source, target in texts]
+
+    batches = [batch_of(number) for number in range(slots)]
+    pack = Pack(backbone.model, backbone.anatomy, slots=slots)
+    pack._waiting += [
+        Run(
+            slot=new_slot(PREFIX, config, backbone.anatomy, backbone.model, number),
+            pairs=pairs,
+            validation=pairs[:1],
+            learning_rate=1e-3,
+            weight_decay=0.0,
+            steps=10**6,
+            settings=Settings(batch_size=8, evaluations=1),
+            seed=number,
+            precision=precision,
+            pad=backbone.end,
+        )
+        for number, pairs in enumerate(batches)
+    ]
     bare = AutoModelForCausalLM.from_pretrained(backbones.prepare(name), dtype=torch.float32).to(device)
     peft_config = PrefixTuningConfig(
         task_type=TaskType.CAUSAL_LM,
@@ -160,41 +173,61 @@ def steps_beside_peft(name: str, device: str, repeats: int, length: int) -> dict
     )
     theirs = get_peft_model(bare, peft_config).train()
     trained = [p for p in theirs.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-3)
-    batch = {k: v for k, v in training_batch(pairs, backbone.end, device).items() if k != "position_ids"}
+    optimizer = torch.optim.AdamW(trained, lr=1e-3, fused=True)
+    batch = {k: v for k, v in training_batch(batches[0], backbone.end, device).items() if k != "position_ids"}
 
     def peft_step() -> None:
-        theirs(**batch).loss.backward()
+        with computing_in(precision, device):
+            loss = theirs(**batch).loss
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         optimizer.zero_grad()
 
-    def timed(step: Any) -> float:
-        began = time.perf_counter()
-        step()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - began
-
     seconds: dict[str, list[float]] = {"ours": [], "peft": []}
     for repeat in range(repeats + 3):  # three of each to warm up
-        took = {"ours": timed(pack._turn), "peft": timed(peft_step)}
+        took = {"ours": timed(pack._turn, device), "peft": timed(peft_step, device)}
         if repeat >= 3:
             for side, value in took.items():
                 seconds[side].append(value)
-    ratio = [b / a for a, b in zip(seconds["ours"], seconds["peft"], strict=True)]
+    ratio = [slots * b / a for a, b in zip(seconds["ours"], seconds["peft"], strict=True)]
     half = 1.96 * statistics.stdev(ratio) / len(ratio) ** 0.5
+    lengths = [(len(prompt), len(target)) for pairs in batches for prompt, target in pairs]
+    keys = keys_in_front(PREFIX, config, backbone.anatomy)
+    flops = train_flops(backbone.anatomy, PREFIX, config, lengths, keys)
+    peak = peak_flops(device, precision)
     return {
         "backbone": name,
+        "precision": precision,
         "prefix_length": length,
-        "tokens": int(batch["attention_mask"].sum()),
+        "trials_at_once": slots,
+        "tokens": sum(map(sum, lengths)),
         "seconds": {side: spread(values) for side, values in seconds.items()},
-        "peft_over_ours": spread(ratio)
+        "peft_over_ours_a_trial": spread(ratio)
         | {
             "mean": round(statistics.mean(ratio), 3),
             "interval95": [round(statistics.mean(ratio) + s * half, 3) for s in (-1, 1)],
         },
+        "peak_tflops": round(peak / 1e12, 3),
+        "share_of_peak": round(flops * repeats / sum(seconds["ours"]) / peak, 3),
     }
+
+
+def timed(step: Callable[[], Any], device: str) -> float:
+    """Return the seconds of a step."""
+    began = time.perf_counter()
+    step()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def peak_flops(device: str, precision: Precision) -> float:
+    """Return the most FLOPs a second of products of two large square matrices, of ten."""
+    size = 8192 if device == "cuda" else 1024
+    a, b = (torch.randn(size, size, device=device) for _ in range(2))
+    with computing_in(precision, device):
+        return 2 * size**3 / min(timed(lambda: a @ b, device) for _ in range(10))
 
 
 def spread(values: list[float]) -> dict[str, Any]:
@@ -211,6 +244,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100, help="Steps of a run (default: 100)")
     parser.add_argument("--precisions", nargs="*", default=["float64", "float32"], choices=DTYPES)
     parser.add_argument("--repeats", type=int, default=30, help="Timed steps a side (default: 30); 0: none")
+    parser.add_argument("--packs", type=int, nargs="*", default=[], help="Trials of timed packs (default: none)")
+    parser.add_argument("--train-precision", default="float32", choices=["float32", "bfloat16"], help="Of timed packs")
     options = parser.parse_args()
     rows = []
     for precision in options.precisions:
@@ -223,6 +258,12 @@ def main() -> None:
         "step": [steps_beside_peft(options.backbone, options.device, options.repeats, n) for n in (5, 10)]
         if options.repeats
         else "not timed",
+        "pack": [
+            steps_beside_peft(
+                options.backbone, options.device, options.repeats, 10, slots=many, precision=options.train_precision
+            )
+            for many in options.packs
+        ],
         "steps": options.steps,
         "machine": {
             "processor": platform.machine(),

@@ -23,7 +23,7 @@ COVERED = ("gpt2", "llama")
 PROMPT_TOKENS = 8192
 """Tokens of one forward pass over prompts; of similar length, so that little is padding"""
 ROOM = 16
-"""Steps for which a store has free columns when it is made or tidied"""
+"""Steps for which a store has free columns when it is made or tidied; a single beam has none that die, and all at once"""
 
 
 def search(
@@ -95,7 +95,7 @@ class _Batch:
         """[n, k] summed log-probabilities of the running beams, in float32 as in `generate`; one beam at the start"""
         self.finished = torch.full((n, k), -torch.inf, device=device)
         """[n, k] the best scores of finished beams, length penalty included"""
-        self.memory = Memory(n, k, max(map(len, self.prompts)), self.lengths)
+        self.memory = Memory(n, k, max(map(len, self.prompts)), self.lengths, settings.max_new_tokens)
 
     def run(self, on_progress: Callable[[int], None]) -> Tensor:
         """Return the best outputs [slots, inputs, max_new_tokens]; on_progress gets the number of finished inputs."""
@@ -208,11 +208,12 @@ def _of_beams(x: Tensor, beams: Tensor) -> Tensor:
 class Memory:
     """Keys and values of n inputs for k beams, per layer [n, kv_heads, columns, head_dim]."""
 
-    def __init__(self, inputs: int, beams: int, longest: int, lengths: Tensor) -> None:
+    def __init__(self, inputs: int, beams: int, longest: int, lengths: Tensor, steps: int) -> None:
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
         self.used = longest
-        columns = torch.arange(longest + ROOM * beams, device=lengths.device)
+        self.room = steps if beams == 1 else ROOM * beams
+        columns = torch.arange(longest + self.room, device=lengths.device)
         self.visible = (columns < lengths[:, None])[:, None].repeat(1, beams, 1)
         """[n, k, columns] which columns are a beam's past"""
         self.mask = self.visible
@@ -247,13 +248,12 @@ class Memory:
         self.visible = self.visible[rows]
         seen = self.visible.any(1)
         self.used = int(seen.sum(1).max())
-        room = ROOM * self.visible.shape[1]
         order = (~seen).to(torch.uint8).argsort(dim=1, stable=True)[:, : self.used]
         index = order[:, None].expand(-1, self.visible.shape[1], -1)
-        self.visible = nn.functional.pad(self.visible.gather(2, index), (0, room))
+        self.visible = nn.functional.pad(self.visible.gather(2, index), (0, self.room))
         for kept in (self.keys, self.values):
             for layer, old in enumerate(kept):
-                new = old.new_zeros(len(rows), old.shape[1], self.used + room, old.shape[3])
+                new = old.new_zeros(len(rows), old.shape[1], self.used + self.room, old.shape[3])
                 new[:, :, : self.used] = old[rows[:, None], :, order].transpose(1, 2)
                 kept[layer] = new
 

@@ -17,6 +17,7 @@ from featherbench.tasks.load import (
     load,
     low_data_pairs,
     low_data_validation,
+    num_references,
     random_items,
     register,
     with_all_references,
@@ -113,17 +114,15 @@ def references(task: str, wanted: Subset) -> dict[int, Example]:
     """Return item -> what its output is scored against, in file order: the subset's references of a pair list, else all."""
     examples = load(task, wanted.split)
     chosen: dict[int, list[int]] = {}
+    many = num_references(examples)
     for entry in checked_indices(task, wanted):
         item, reference = (entry, None) if isinstance(entry, int) else entry
-        chosen.setdefault(item, []).extend(range(len(examples[item].references)) if reference is None else [reference])
-    return {
-        item: Example(
-            source=examples[item].source,
-            references=tuple(examples[item].references[r] for r in kept),
-            tags=examples[item].tags,
-        )
-        for item, kept in sorted(chosen.items())
-    }
+        chosen.setdefault(item, []).extend(range(many[item]) if reference is None else [reference])
+    return {item: _with_references(examples[item], kept) for item, kept in sorted(chosen.items())}
+
+
+def _with_references(example: Example, kept: Sequence[int]) -> Example:
+    return Example(source=example.source, references=tuple(example.references[r] for r in kept), tags=example.tags)
 
 
 @lru_cache(maxsize=64)

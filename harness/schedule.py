@@ -282,7 +282,8 @@ class Pool:
         done, _ = ray.wait(everything, num_returns=len(everything), timeout=0)
         ended, left = [], Counter[Seats]()
         for reference in done:
-            if (job := self._scoring.pop(reference, None)) is not None:
+            if reference in self._scoring:
+                job = self._scoring.pop(reference)
                 try:
                     ended.append((job, Result.model_validate_json(ray.get(reference))))
                 except RayError as error:

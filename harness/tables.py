@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
+
+if TYPE_CHECKING:
+    from alembic.operations import Operations
 
 SCHEMA = 3
 
@@ -218,6 +219,9 @@ _UPGRADES: dict[int, Callable[[Operations], None]] = {1: _to_2, 2: _to_3}
 
 def upgrade(db: sa.Connection, found: int) -> None:
     """Bring the tables of an older schema up to today's, inside the connection's transaction."""
+    from alembic.migration import MigrationContext  # slow to import, and rarely needed
+    from alembic.operations import Operations
+
     for version in range(found, SCHEMA):
         _UPGRADES[version](Operations(MigrationContext.configure(db)))
     db.execute(schema.update().values(version=SCHEMA))

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -86,9 +86,13 @@ def content_of(tokenizer: Any) -> str | None:
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
+@cache
+def _versions() -> list[str]:
+    return [version(package) for package in ("tokenizers", "transformers")]
+
+
 def _key(texts: Iterable[str], about: Any) -> str:
-    versions = [version(package) for package in ("tokenizers", "transformers")]
-    total = hashlib.sha256(json.dumps([FORMAT, versions, about]).encode())
+    total = hashlib.sha256(json.dumps([FORMAT, _versions(), about]).encode())
     for text in texts:
         content = text.encode()
         total.update(b"%d " % len(content) + content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import hashlib
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from featherbench.tasks import TASKS
 from featherbench.tasks.base import Example, File, Task
 from featherbench.tasks.e2e import E2E, E2E_PAPER, linearise
 from featherbench.tasks.files import DataError, read_checked
-from featherbench.tasks.load import all_pairs, load, low_data_pairs, low_data_validation, random_items
+from featherbench.tasks.load import all_pairs, load, low_data_pairs, low_data_validation, random_items, shuffle
 
 DRAWS = ["search0", "search1", "final0", "final1"]
 EXAMPLES = [Example(source=f"s{i}", references=tuple(f"r{i}.{k}" for k in range(1 + i % 4))) for i in range(200)]
@@ -76,6 +77,15 @@ def test_a_part_of_the_test_items_is_fixed_and_in_file_order() -> None:
     assert random_items(EXAMPLES, 200) == list(range(200))
     with pytest.raises(DataError, match="201 items were asked for, the split has 200"):
         random_items(EXAMPLES, 201)
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 4, 5, 7, 8, 9, 63, 64, 65, 1000])
+def test_our_shuffle_is_pythons(length: int) -> None:
+    ours, theirs = list(range(length)), list(range(length))
+    streams = [random.Random(f"seed {length}") for _ in range(2)]
+    shuffle(streams[0], ours)
+    streams[1].shuffle(theirs)
+    assert ours == theirs and streams[0].random() == streams[1].random()
 
 
 def test_a_subset_is_named_by_what_it_holds_and_hashed_by_its_indices() -> None:

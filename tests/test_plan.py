@@ -398,6 +398,9 @@ def test_a_copy_of_a_trial_with_other_values_has_an_id_of_its_own(expanded: Expa
     assert other.id != one.id == one.model_copy().id == Trial.model_validate(one.model_dump()).id
     assert other.id == Trial.model_validate(other.model_dump()).id
     assert other.model_copy(update={"seed": one.seed}) == one
+    cell = expanded().cells[-1].cell
+    renamed = cell.model_copy(update={"row": "another"})
+    assert renamed.id != cell.id and renamed.content["row"] == "another"
 
 
 def test_the_default_validation_set_of_low_data_is_30_percent(expanded: Expand) -> None:

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from ray._private import ray_constants
 
 from featherbench.harness import cluster, schedule, tables
+from featherbench.harness.deltas import ArtifactsError
 from featherbench.harness.plan import expand
 from featherbench.harness.records import Prediction, Trial
 from featherbench.harness.records import Result as TrialResult
@@ -354,6 +355,39 @@ def test_trials_that_were_given_with_a_deadly_one_run_again(
     sweep, most = swept(lambda: worker_that_notes(tmp_path, deadly=deadly), 12)
     assert sweep.done() == {"ok": 11, "failed": 1} and sweep.status[deadly] == "failed"
     assert most == 11 and "its worker died 3 times" in sweep.store.trial(deadly)["cause"]
+
+
+def worker_without_room(last: int) -> Any:
+    """Return a worker's class that can write no delta any more after so many trials."""
+
+    class Worker:
+        def __init__(self, engine: Any, threads: int) -> None:
+            self.left = last
+
+        def run(self, texts: Sequence[str], scored: bool) -> tuple[list[str], Exception | None]:
+            fits, self.left = texts[: self.left], max(0, self.left - len(texts))
+            done = [TrialResult(trial_id=Trial.model_validate_json(text).id, status="ok") for text in fits]
+            return [one.model_dump_json() for one in done], None if len(fits) == len(texts) else ArtifactsError("full")
+
+        def forget(self, trial_ids: Sequence[str]) -> None:
+            pass
+
+        def progress(self) -> dict[str, tuple[str, int, int]]:
+            return {}
+
+    return ray.remote(Worker)
+
+
+def test_trials_that_ended_before_one_without_room_for_its_delta_are_kept(
+    swept: Any, tiny_llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "AHEAD_SECONDS", 100.0)  # all are given, as soon as the first has ended
+    with pytest.raises(ArtifactsError, match="full"):
+        swept(lambda: worker_without_room(4), 12)
+    store = Store(f"sqlite:///{tmp_path}/store.sqlite")
+    assert list(store.finished().values()) == ["ok"] * 4
+    outcomes = [row["outcome"] for row in store.rows(sa.select(tables.attempts.c.outcome))]
+    assert "delta not written" in outcomes and set(outcomes) <= {"ok", "delta not written", None}
 
 
 PLAN = """

@@ -197,7 +197,7 @@ def test_another_tokenizer_or_library_shares_nothing(
     encoder = encoder_of(dataclasses.replace(llama, tokenizer=other), tmp_path)
     assert list(encoder.pairs(TEXTS)) == one_by_one(encoder)
     assert len(files(tmp_path)) == 4
-    monkeypatch.setattr(tokenised, "version", lambda package: "another")
+    monkeypatch.setattr(tokenised, "_versions", lambda: ["another"])
     encoder_of(llama, tmp_path).pairs(TEXTS)
     assert len(files(tmp_path)) == 6
 
