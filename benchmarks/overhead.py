@@ -132,7 +132,7 @@ class Nothing:
 
 def ours(trials: int, workers: int) -> dict[str, float]:
     """Return milliseconds a trial, seconds of the sweep, and of the same one again, with Ray running already."""
-    draws = trials // 2 if Nothing.outputs else 8
+    draws = trials // 2 if Nothing.outputs else 1
     plan = expand(PLAN.format(draws=draws, seeds=trials // draws))
     ends: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
