@@ -14,7 +14,7 @@ import os
 import zlib
 from array import array
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,20 +28,20 @@ from featherbench.harness.partial import KeysValues, hidden_kept, keys_values_in
 from featherbench.harness.records import Precision
 from featherbench.harness.text import EncodedPair, shared_source_batch, text_batch, training_batch
 from featherbench.harness.tuned import BatchRows, Tuned
+from featherbench.harness.unpadded import Layout, layout_of, unpadded
 from featherbench.methods.base import Point
 
-FORMAT = 2
+FORMAT = 3
 """Raise it when entries of an earlier version must not be read"""
 
-SHAPES = {"cpu": (2, 8), "cuda": (32, 32)}
-"""Rows of a pass that computes entries, and what its width is a multiple of, for each kind of device.
+PASS_TOKENS = {"cpu": 128, "cuda": 2048}
+"""Tokens of a pass that computes entries, or a multiple where one text has more, for each kind of device.
 
 A matrix product rounds a row by the shape of the whole, so each text is computed in a shape that its length alone
-decides, whatever stands in the other rows. Few rows on a CPU, where those that only fill up cost; many on a GPU, where
-a small pass takes as long as a larger one.
+decides, whatever stands beside it. As few tokens as a product needs to run at full speed: those that fill up cost.
 """
-FRONT = 64
-"""What the width of the positions in front of a target is a multiple of, in such a pass"""
+WIDTH, FRONT = 64, 64
+"""What the widths of the texts of such a pass, and of the positions in front of them, are multiples of in attention"""
 BUILD_TOKENS = 4096
 """About as many tokens' keys and values are held while entries are computed"""
 
@@ -403,9 +403,9 @@ class Batches:
     def _sources(self, pairs: Sequence[EncodedPair]) -> dict[str, Tensor]:
         texts = {self._keys(pair)[0]: pair[0][: self._num_before(pair[0])] for pair in pairs}
         found: dict[str, Tensor] = {}
-        for keys, batch in self._shaped(texts):
+        for keys, batch, layout in self._shaped(texts):
             with keys_values_kept(self._modules("attention"), then_stop=True) as layers:
-                self._run(batch)
+                self._run(batch, layout)
             # under autocast the attention rounds keys and values to bfloat16 in any case
             dtype = torch.bfloat16 if self._precision == "bfloat16" else layers[0][0].dtype
             kept = _stacked(layers).to("cpu", dtype)
@@ -422,10 +422,10 @@ class Batches:
         prompts = {self._keys(pair)[0]: pair[0] for pair in pairs}
         found: dict[str, Tensor] = {}
         in_front: dict[str, Tensor] = {}
-        for keys, batch in self._shaped(prompts):
+        for keys, batch, layout in self._shaped(prompts):
             with hidden_kept(block) as states, keys_values_kept(lower) as layers:
-                self._run(batch)
-            kept, on_cpu = _stacked(layers), states[0].cpu()
+                self._run(batch, layout)
+            kept, on_cpu = _stacked(layers), layout.in_rows(states[0]).cpu()
             for i, key in enumerate(keys):
                 in_front[key] = kept[:, :, i, :, : len(prompts[key])]
                 found[key] = on_cpu[i, : len(prompts[key])].clone()
@@ -435,38 +435,32 @@ class Batches:
         for width, group in behind.items():
             targets = {key: target for key, (_, target) in group.items()}
             before = {key: len(prompt) for key, (prompt, _) in group.items()}
-            for keys, batch in self._shaped(targets, before):
-                rows = [in_front[self._keys(group[key])[0]] for key in self._filled(keys)]
-                *both, visible = _side_by_side(rows, width)
+            for keys, batch, layout in self._shaped(targets, before):
+                *both, visible = _side_by_side([in_front[self._keys(group[key])[0]] for key in keys], width)
                 layers = list(zip(*both, strict=True))
                 with hidden_kept(block) as states, keys_values_in_front(lower, layers, visible):
-                    self._run(batch)
-                on_cpu = states[0].cpu()
+                    self._run(batch, layout)
+                on_cpu = layout.in_rows(states[0]).cpu()
                 found |= {key: on_cpu[i, : len(targets[key])].clone() for i, key in enumerate(keys)}
         return found
 
     def _shaped(
         self, texts: Mapping[str, Sequence[int]], before: Mapping[str, int] | None = None
-    ) -> Iterator[tuple[list[str], dict[str, Tensor]]]:
-        """Yield texts by their keys in batches whose shape follows from the length of each: the keys, the batch.
+    ) -> Iterator[tuple[list[str], dict[str, Tensor], Layout]]:
+        """Yield texts by their keys in passes whose shape follows from the length of each: the keys, the batch, the layout.
 
-        The last text stands in what is left of a batch. `before`: where the positions of each begin.
+        `before`: where the positions of each begin.
         """
-        rows, multiple = SHAPES[self.device.type]
+        least = PASS_TOKENS[self.device.type]
         of_width: dict[int, list[str]] = defaultdict(list)
         for key, ids in texts.items():
-            of_width[_rounded_up(len(ids), multiple)].append(key)
+            of_width[_rounded_up(len(ids), WIDTH)].append(key)
         for width, keys in of_width.items():
-            for start in range(0, len(keys), rows):
-                chosen = keys[start : start + rows]
-                filled = self._filled(chosen)
-                begins = None if before is None else [before[key] for key in filled]
-                yield chosen, text_batch([texts[key] for key in filled], self._pad, self.device, begins, width)
-
-    def _filled(self, keys: Sequence[str]) -> list[str]:
-        """Return as many keys as a pass has rows: the last again and again."""
-        rows, _ = SHAPES[self.device.type]
-        return [*keys, *[keys[-1]] * (rows - len(keys))]
+            tokens = _rounded_up(width, least)
+            for chosen in _fitted(keys, tokens, lambda key: len(texts[key])):
+                begins = None if before is None else [before[key] for key in chosen]
+                batch = text_batch([texts[key] for key in chosen], self._pad, self.device, begins, width)
+                yield chosen, batch, layout_of(batch["attention_mask"], tokens=tokens)
 
     def _parts(self, pairs: Iterable[EncodedPair]) -> Iterator[list[EncodedPair]]:
         """Yield distinct pairs in parts of at most BUILD_TOKENS tokens, like lengths together; one a source if that is all."""
@@ -486,10 +480,9 @@ class Batches:
     def _modules(self, name: str) -> list[nn.Module]:
         return [self._tuned.backbone.get_submodule(point.module) for point in self._tuned.anatomy.at(name)]
 
-    def _run(self, batch: Mapping[str, Tensor]) -> None:
-        self._tuned.backbone.base_model(
-            **{k: batch[k] for k in ("input_ids", "attention_mask", "position_ids")}, use_cache=False
-        )
+    def _run(self, batch: Mapping[str, Tensor], layout: Layout) -> None:
+        with unpadded(self._modules("attention"), layout):
+            self._tuned.backbone.base_model(**layout.inputs(batch), use_cache=False)
 
 
 def _stacked(layers: Sequence[KeysValues]) -> Tensor:
@@ -508,6 +501,16 @@ def _side_by_side(sources: Sequence[Tensor], width: int) -> tuple[Tensor, Tensor
         kept[:, :, i, :, : source.shape[3]] = source.transpose(0, 1)
     lengths = torch.tensor([source.shape[3] for source in sources], device=kept.device)
     return kept[0], kept[1], torch.arange(width, device=kept.device) < lengths[:, None]
+
+
+def _fitted(keys: Sequence[str], most: int, size: Callable[[str], int]) -> list[list[str]]:
+    """Put texts, the longest first, each where there is still room for it among `most` tokens."""
+    parts: list[tuple[list[str], int]] = []
+    for key in sorted(keys, key=size, reverse=True):
+        place = next((i for i, (_, used) in enumerate(parts) if used + size(key) <= most), len(parts))
+        together, used = parts[place] if place < len(parts) else ([], 0)
+        parts[place:] = [([*together, key], used + size(key)), *parts[place + 1 :]]
+    return [together for together, _ in parts]
 
 
 def _rounded_up(number: int, multiple: int) -> int:

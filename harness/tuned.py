@@ -18,7 +18,9 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from featherbench.harness.losses import cross_entropy
 from featherbench.harness.partial import keys_values_in_front, keys_values_kept, started_at
+from featherbench.harness.unpadded import Layout, layout_of, unpadded
 from featherbench.methods.base import Anatomy, Method, Point, Probe, Tensors
 
 ATTENTION = "featherbench"
@@ -50,7 +52,8 @@ def _attention(
     """SDPA with keys and values in front: of a source that was computed before, of a slot's prefix.
 
     They come after the cache, so they are never stored in it. A decoder of our own may take the text's keys and
-    values (`keep`), or do the attention in place of SDPA (`attend`).
+    values (`keep`), or do the attention in place of SDPA (`attend`). Texts that stand end to end (unpadded.py) get rows
+    of their own for it.
     """
     layer: Any = module.__dict__.get("layer_idx")
     if attend is not None:
@@ -58,6 +61,9 @@ def _attention(
         return attend(layer, query, key, value, prefix and prefix(None), kwargs["scaling"]), None
     if keep is not None:
         keep(layer, key, value)
+    layout: Layout | None = module.__dict__.get("featherbench_layout")
+    if layout is not None:
+        query, key, value = (layout.in_rows(t.transpose(1, 2)).transpose(1, 2) for t in (query, key, value))
     if "featherbench_keep" in module.__dict__:
         module.__dict__["featherbench_keep"](key, value)
     for name in ("featherbench_source", "featherbench_prefix"):
@@ -71,7 +77,8 @@ def _attention(
         attention_mask = torch.cat([seen, attention_mask.expand(query.shape[0], -1, -1, -1)], 3)
         if kwargs.get("position_bias") is not None:  # T5: a prefix has no position, so no bias
             kwargs["position_bias"] = nn.functional.pad(kwargs["position_bias"], (keys.shape[2], 0))
-    return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    return output if layout is None else layout.in_slots(output), None
 
 
 AttentionInterface.register(ATTENTION, _attention)
@@ -269,29 +276,32 @@ class Tuned(nn.Module):
             return self._loss(batch)
 
     def _loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        logits, targets, slots = self._target_logits(batch)
-        losses = nn.functional.cross_entropy(logits, targets, reduction="none")
+        hidden, targets, slots = self._at_targets(batch)
+        with torch.autocast(hidden.device.type, enabled=False):  # losses are compared: no bfloat16 logits
+            losses = cross_entropy(self.head(hidden), targets)
         sums = losses.new_zeros(len(self.slots)).index_add(0, slots, losses)
         return sums, torch.bincount(slots, minlength=len(self.slots))
 
-    def _target_logits(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return logits [M, vocabulary] of each of the M target tokens, the tokens [M] and their slots [M]."""
+    def _at_targets(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the last hidden states [M, d] that predict each of the M target tokens, the tokens [M], their slots [M]."""
         if self.anatomy.encoder_layers:
             hidden, labels = self._decoder_hidden(batch), batch["labels"]
         else:
-            inputs = {k: batch[k] for k in ("input_ids", "attention_mask", "position_ids")}
-            with self._given(batch):
-                hidden = self.backbone.base_model(**inputs, use_cache=False).last_hidden_state[:, :-1]
-            labels = batch["labels"][:, 1:]
+            hidden, labels = self._causal_hidden(batch)[:, :-1], batch["labels"][:, 1:]
         wanted = labels >= 0
         num_rows = labels.shape[0] // len(self.slots)
         slot_of_row = torch.arange(labels.shape[0], device=labels.device) // num_rows
-        with torch.autocast(hidden.device.type, enabled=False):  # losses are compared: no bfloat16 logits
-            logits = self.head(hidden[wanted])
-        return logits, labels[wanted], slot_of_row[:, None].expand_as(labels)[wanted]
+        return hidden[wanted], labels[wanted], slot_of_row[:, None].expand_as(labels)[wanted]
+
+    def _causal_hidden(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return a causal model's last hidden states [R, T, d]; no padding is computed."""
+        layout = layout_of(batch["attention_mask"], len(self.slots))
+        with self._given(batch, layout):
+            hidden = self.backbone.base_model(**layout.inputs(batch), use_cache=False)
+        return layout.in_rows(hidden.last_hidden_state)
 
     @contextmanager
-    def _given(self, batch: Mapping[str, Tensor]) -> Iterator[None]:
+    def _given(self, batch: Mapping[str, Tensor], layout: Layout) -> Iterator[None]:
         """Put in place what a causal model's batch says of positions or blocks that its own pass leaves out.
 
         hidden [R, T, d]: the states that enter block `first_block`; no block below runs.
@@ -301,22 +311,21 @@ class Tuned(nn.Module):
         rows, computed here; row i continues text source_rows[i].
         """
         attentions = [self.backbone.get_submodule(p.module) for p in self.anatomy.at("attention")]
-        if "hidden" in batch:
-            blocks = [p.module for p in self.anatomy.at("block")]
-            with started_at(self.backbone, blocks, int(batch["first_block"]), batch["hidden"]):
-                yield
-        elif "source_keys" in batch:
-            layers = list(zip(batch["source_keys"], batch["source_values"], strict=True))
-            with keys_values_in_front(attentions, layers, batch["source_visible"]):
-                yield
-        elif "source_rows" in batch:
-            source = {k: batch[f"source_{k}"] for k in ("input_ids", "attention_mask", "position_ids")}
-            with keys_values_kept(attentions, then_stop=True) as layers:
-                self.backbone.base_model(**source, use_cache=False)
-            visible = source["attention_mask"].bool()
-            with keys_values_in_front(attentions, layers, visible, batch["source_rows"]):
-                yield
-        else:
+        with ExitStack() as stack:
+            if "hidden" in batch:
+                blocks = [p.module for p in self.anatomy.at("block")]
+                hidden = layout.in_slots(batch["hidden"])
+                stack.enter_context(started_at(self.backbone, blocks, int(batch["first_block"]), hidden))
+            elif "source_keys" in batch:
+                layers = list(zip(batch["source_keys"], batch["source_values"], strict=True))
+                stack.enter_context(keys_values_in_front(attentions, layers, batch["source_visible"]))
+            elif "source_rows" in batch:
+                source = {k: batch[f"source_{k}"] for k in ("input_ids", "attention_mask", "position_ids")}
+                with keys_values_kept(attentions, then_stop=True) as layers:
+                    self.backbone.base_model(**source, use_cache=False)
+                visible = source["attention_mask"].bool()
+                stack.enter_context(keys_values_in_front(attentions, layers, visible, batch["source_rows"]))
+            stack.enter_context(unpadded(attentions, layout))
             yield
 
     def _decoder_hidden(self, batch: Mapping[str, Tensor]) -> Tensor:

@@ -76,7 +76,7 @@ class Whole:
         self._parameters = dict(parameters)
         self.trains = bool(parameters)
         self._optimizer = (
-            torch.optim.AdamW(self._parameters.values(), lr=learning_rate, weight_decay=weight_decay)
+            torch.optim.AdamW(self._parameters.values(), lr=learning_rate, weight_decay=weight_decay, fused=True)
             if parameters
             else None
         )
@@ -91,8 +91,7 @@ class Whole:
         self._put(found.parameters)
         for name, parameter in self._parameters.items():
             self._optimizer.state[parameter] = {
-                key: tensor if key == "step" else tensor.to(parameter.device)
-                for key, tensor in found.optimizer[name].items()
+                key: tensor.to(parameter.device) for key, tensor in found.optimizer[name].items()
             }
         best = {name: tensor.to(self._parameters[name].device) for name, tensor in training.best.items()}
         return replace(training, best=best)

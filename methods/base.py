@@ -85,7 +85,11 @@ class Anatomy:
 
 
 class Rows(Protocol):
-    """What the harness knows about the running batch. Rows stand sorted by slot, N rows each; beams are consecutive."""
+    """What the harness knows about the running batch. Rows stand sorted by slot, N rows each; beams are consecutive.
+
+    In training the texts of a slot stand end to end in one row, so that no padding is computed: what a method does at a
+    position may depend on that position alone.
+    """
 
     virtual: Tensor
     """[S, N, T] index of the virtual token standing there, else -1"""

@@ -216,7 +216,7 @@ def test_less_is_computed_with_a_cache(name: str, backbone: backbones.Backbone) 
     lowest = backbone.model.get_submodule(backbone.anatomy.at("block")[0].module)
     with lowest.register_forward_pre_hook(lambda module, args: seen.append(args[0].shape[1])):
         tuned(batches(pairs[:4]))
-    rest = method.config().length + 1 + max(len(target) for _, target in pairs[:4]) if name == "infix" else None
+    rest = sum(method.config().length + 1 + len(target) for _, target in pairs[:4]) if name == "infix" else None
     assert seen == ([rest] if rest else [])
 
 

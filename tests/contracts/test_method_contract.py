@@ -193,6 +193,28 @@ def test_batch_of_one_and_of_many_give_the_same_text(method: Method, backbone: B
     assert [p.item for p in many] == [i for i, _ in items]
 
 
+def test_the_loss_is_that_of_all_logits(method: Method, backbone: Backbone) -> None:
+    """What is never computed (padding, logits where there is no target) changes neither the loss nor a gradient."""
+    tuned, slot = trained_slot(backbone, method)
+    batch = batch_of(backbone, pairs_of(backbone, method, slot.config))
+    labels = batch["labels"]
+    assert (labels[:, -1] < 0).any(), "nothing is padded"
+    logits = tuned.logits(batch)
+    if backbone.start is None:  # a causal model's logits are those of the next token
+        logits, labels = logits[:, :-1], labels[:, 1:]
+    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum")
+    found = tuned(batch)[0]
+    assert torch.allclose(found, expected, rtol=1e-12, atol=0)
+    parameters = list(slot.parameters())
+    for a, b in zip(
+        torch.autograd.grad(found.sum(), parameters, allow_unused=True),
+        torch.autograd.grad(expected, parameters, allow_unused=True),
+        strict=True,
+    ):
+        assert (a is None) == (b is None)
+        assert a is None or torch.allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
 def test_slots_together_equal_slots_alone(method: Method, backbone: Backbone) -> None:
     """Three slots of other sizes give the losses, logits and gradients that each gives alone."""
     if method.unfrozen(backbone.anatomy, configured(method)):
