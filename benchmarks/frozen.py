@@ -170,7 +170,7 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--repeats", type=int, default=3, help="Timed repeats a side (default: 3)")
-    parser.add_argument("--pairs", type=int, default=40, help="Training pairs (default: 40)")
+    parser.add_argument("--pairs", type=int, default=100, help="Training pairs (default: 100)")
     parser.add_argument("--batch-size", type=int, default=10, help="Pairs a step (default: 10)")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])

@@ -34,7 +34,7 @@ from featherbench.methods.base import Point
 FORMAT = 3
 """Raise it when entries of an earlier version must not be read"""
 
-PASS_TOKENS = {"cpu": 128, "cuda": 2048}
+PASS_TOKENS = {"cpu": 256, "cuda": 2048}
 """Tokens of a pass that computes entries, or a multiple where one text has more, for each kind of device.
 
 A matrix product rounds a row by the shape of the whole, so each text is computed in a shape that its length alone
