@@ -35,10 +35,12 @@ FORMAT = 3
 """Raise it when entries of an earlier version must not be read"""
 
 PASS_TOKENS = {"cpu": 256, "cuda": 2048}
-"""Tokens of a pass that computes entries, or a multiple where one text has more, for each kind of device.
+"""Tokens of a pass that computes entries, for each kind of device; of longer texts each has a pass of its own.
 
 A matrix product rounds a row by the shape of the whole, so each text is computed in a shape that its length alone
 decides, whatever stands beside it. As few tokens as a product needs to run at full speed: those that fill up cost.
+With 3, 5, 6 or 7 threads torch divides a few functions at places of which these shapes know nothing: there a text's
+last bits may depend on where it stands.
 """
 WIDTH, FRONT = 64, 64
 """What the widths of the texts of such a pass, and of the positions in front of them, are multiples of in attention"""
@@ -451,12 +453,11 @@ class Batches:
 
         `before`: where the positions of each begin.
         """
-        least = PASS_TOKENS[self.device.type]
         of_width: dict[int, list[str]] = defaultdict(list)
         for key, ids in texts.items():
             of_width[_rounded_up(len(ids), WIDTH)].append(key)
         for width, keys in of_width.items():
-            tokens = _rounded_up(width, least)
+            tokens = width * max(PASS_TOKENS[self.device.type] // width, 1)
             for chosen in _fitted(keys, tokens, lambda key: len(texts[key])):
                 begins = None if before is None else [before[key] for key in chosen]
                 batch = text_batch([texts[key] for key in chosen], self._pad, self.device, begins, width)

@@ -27,7 +27,7 @@ class _InPlace(torch.autograd.Function):
         highest = held.amax(1, keepdim=True)
         total = held.sub_(highest).exp_().sum(1, keepdim=True)
         ctx.unscaled, ctx.total, ctx.chosen = held, total, chosen
-        return (total.log() + highest - at_target).squeeze(1)
+        return (total.log() + (highest - at_target)).squeeze(1)  # the large ones first: what is small stays
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

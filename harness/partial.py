@@ -68,7 +68,7 @@ def keys_values_in_front(
 
 @contextmanager
 def hidden_kept(block: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect the hidden states [R, T, d] that enter a block, where the pass ends."""
+    """Collect the hidden states that enter a block, [R, T, d] or without padding [S, N, d], where the pass ends."""
     kept: list[Tensor] = []
 
     def stop(module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -86,7 +86,7 @@ def hidden_kept(block: nn.Module) -> Iterator[list[Tensor]]:
 
 @contextmanager
 def started_at(backbone: nn.Module, blocks: Sequence[str], first: int, hidden: Tensor) -> Iterator[None]:
-    """Leave out the blocks below `first` and let hidden [R, T, d] enter there; `blocks` are their qualified names."""
+    """Leave out the blocks below `first` and let hidden states enter there, in the form that the pass has; `blocks`: names."""
     place, _, _ = blocks[first].rpartition(".")
     owner, _, name = place.rpartition(".")
     stack, parent = backbone.get_submodule(place), backbone.get_submodule(owner)

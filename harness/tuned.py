@@ -91,11 +91,14 @@ class Slot(nn.Module):
     def __init__(self, method: Method, config: Any, trained: Tensors, unfrozen: Tensors) -> None:
         super().__init__()
         self.method, self.config = method, config
-        self.trained = nn.ParameterDict({k: nn.Parameter(v.detach().clone()) for k, v in trained.items()})
+
+        def own(tensor: Tensor) -> nn.Parameter:
+            # contiguous: fused AdamW goes through memory, and checkpoints keep its state so
+            return nn.Parameter(tensor.detach().clone(memory_format=torch.contiguous_format))
+
+        self.trained = nn.ParameterDict({k: own(v) for k, v in trained.items()})
         # parameter names must not hold dots
-        self.unfrozen = nn.ParameterDict(
-            {k.replace(".", "/"): nn.Parameter(v.detach().clone()) for k, v in unfrozen.items()}
-        )
+        self.unfrozen = nn.ParameterDict({k.replace(".", "/"): own(v) for k, v in unfrozen.items()})
 
     @property
     def shape(self) -> tuple[str, Any]:

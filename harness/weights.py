@@ -68,7 +68,7 @@ class Weights(Protocol):
 
 
 class Whole:
-    """Everything in this process, moved by torch's AdamW."""
+    """Everything in this process, moved by torch's fused AdamW."""
 
     own: tuple[Forward, Batches] | None = None
 

@@ -46,3 +46,12 @@ def test_a_second_gradient_is_refused() -> None:
     losses.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="computed before"):
         losses.backward()
+
+
+def test_large_logits_cost_no_digits() -> None:
+    """GPT-2's stand at about -100: the loss of a confident token must not drown in them."""
+    logits = torch.randn(64, 50, generator=torch.Generator().manual_seed(0)) * 3 - 100
+    targets = torch.arange(64) % 50
+    expected = torch.nn.functional.cross_entropy(logits.double(), targets, reduction="none")
+    found = cross_entropy(logits.clone().requires_grad_() + 0, targets)
+    assert (found - expected).abs().max() < 2e-6

@@ -22,7 +22,8 @@ from featherbench.harness.train import (
     train,
     validation_loss,
 )
-from featherbench.harness.tuned import Tuned, new_slot
+from featherbench.harness.tuned import Slot, Tuned, new_slot
+from featherbench.harness.weights import Whole
 from featherbench.methods import METHODS, UNTUNED
 from featherbench.tasks.load import load
 
@@ -148,6 +149,29 @@ def test_a_resumed_run_is_the_uninterrupted_run(name: str, backbone: backbones.B
     assert [p for p in resumed.curve] == [p for p in whole.curve]
     for (key, a), (_, b) in zip(expected.slots.named_parameters(), found.slots.named_parameters(), strict=True):
         assert torch.equal(a, b), key
+
+
+def test_a_resumed_run_may_have_transposed_tensors(tmp_path: Path) -> None:
+    """Whatever strides a method's `init` gives: AdamW's state belongs to the same numbers before and after."""
+    start = torch.arange(6.0).view(2, 3)
+    gradients = torch.randn(6, 3, 2, generator=torch.Generator().manual_seed(0))
+
+    def stepped(weights: Whole, slot: Slot, steps: range) -> None:
+        for step in steps:
+            slot.trained["w"].grad = gradients[step].clone()
+            weights.step()
+
+    def fresh() -> tuple[Slot, Whole]:
+        slot = Slot(METHODS["prefix"], None, {"w": start.T}, {})
+        return slot, Whole(dict(slot.named_parameters()), 0.1, 0.0)
+
+    (whole, weights), (first, some), (second, others) = fresh(), fresh(), fresh()
+    stepped(weights, whole, range(6))
+    stepped(some, first, range(3))
+    some.save(tmp_path, Training(step=3), 0.0)
+    others.begin(tmp_path)
+    stepped(others, second, range(3, 6))
+    assert torch.equal(whole.trained["w"], second.trained["w"])
 
 
 def test_every_method_learns_the_same_data_in_the_same_order(backbone: backbones.Backbone) -> None:
