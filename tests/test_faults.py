@@ -114,10 +114,10 @@ def room_for(rows: int, backbone: backbones.Backbone) -> Iterator[list[int]]:
     seen = []
 
     def check(module: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-        given = arguments[0] if arguments else named["hidden_states"]
-        seen.append(len(given))
-        if len(given) > rows:
-            raise torch.OutOfMemoryError(f"no room for {len(given)} rows")
+        number = len(named["attention_mask"])  # the texts' hidden states stand end to end in one row
+        seen.append(number)
+        if number > rows:
+            raise torch.OutOfMemoryError(f"no room for {number} rows")
 
     block = backbone.model.get_submodule(backbone.anatomy.at("block")[0].module)
     hook = block.register_forward_pre_hook(check, with_kwargs=True)
