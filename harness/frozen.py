@@ -506,12 +506,13 @@ def _side_by_side(sources: Sequence[Tensor], width: int) -> tuple[Tensor, Tensor
 
 def _fitted(keys: Sequence[str], most: int, size: Callable[[str], int]) -> list[list[str]]:
     """Put texts, the longest first, each where there is still room for it among `most` tokens."""
-    parts: list[tuple[list[str], int]] = []
+    parts: list[list[str]] = []
     for key in sorted(keys, key=size, reverse=True):
-        place = next((i for i, (_, used) in enumerate(parts) if used + size(key) <= most), len(parts))
-        together, used = parts[place] if place < len(parts) else ([], 0)
-        parts[place:] = [([*together, key], used + size(key)), *parts[place + 1 :]]
-    return [together for together, _ in parts]
+        fits = (part for part in parts if sum(map(size, part)) + size(key) <= most)
+        if (part := next(fits, None)) is None:
+            parts.append(part := [])
+        part.append(key)
+    return parts
 
 
 def _rounded_up(number: int, multiple: int) -> int:

@@ -13,7 +13,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
     They are the largest tensor of a step, so their place is taken by their gradient, and that may be asked for once.
     """
-    if not (torch.is_grad_enabled() and logits.requires_grad):
+    if not logits.requires_grad:
         return nn.functional.cross_entropy(logits, targets, reduction="none")
     losses: Tensor = _InPlace.apply(logits, targets)
     return losses

@@ -435,7 +435,7 @@ def computing_in(precision: Precision, device: str) -> torch.autocast:
 
 
 def parts_of(batch: Sequence[EncodedPair], micro_batch: int | None) -> list[Sequence[EncodedPair]]:
-    """Split a batch into micro-batches of like lengths, so that little is padded; its loss is a sum, whatever the order."""
+    """Split a batch into micro-batches of like lengths, so that attention pads little; its loss is a sum, whatever the order."""
     if micro_batch is None:
         return [batch]
     ordered = sorted(batch, key=lambda pair: len(pair[0]) + len(pair[1]))
@@ -472,7 +472,7 @@ def validation_sums(
 
 
 def _by_length(pairs: Sequence[EncodedPair]) -> list[EncodedPair]:
-    """Sort pairs so that a batch has little padding, and references of one prompt beside each other if there are any."""
+    """Sort pairs so that attention pads little, and references of one prompt beside each other if there are any."""
     if len(pairs) > len({tuple(prompt) for prompt, _ in pairs}):
         return sorted(pairs, key=lambda pair: (len(pair[0]), pair[0], len(pair[1])))
     return sorted(pairs, key=lambda pair: len(pair[0]) + len(pair[1]))
