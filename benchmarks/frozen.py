@@ -1,11 +1,17 @@
 """Training with frozen work done once beside the same training that computes it every step.
 
-The backbone has the shape of SmolLM2-135M and random weights; the texts are E2E pairs in the pieces of feather-3m, one
-reference a source, so that nothing is gained by references that share one. Both sides run `train` whole, building the
-cache and two validation losses included, and must find the same losses. Sides run in turn. Prints JSON. Where other
-programs use the processors as well, the processor seconds of one thread (OMP_NUM_THREADS=1) say more than the seconds.
+The backbone is SmolLM2-135M; `--backbone shape` takes random weights of its shape and the pieces of feather-3m, where the
+model cannot be had. The texts are E2E pairs. As in a trial on all data, which is what papers give five epochs of ten
+pairs a step, a source stands there with all of its references (42,061 pairs of 4,862 sources). `--references one` draws
+pairs that share no source, as in a trial on little data, so that only epochs and trials repeat work.
+
+Three trials run `train` whole, building the cache and two validation losses included, and must find the same losses: one
+without a cache, one that builds it, one that finds it built. Each has a process of its own and they take turns step by
+step, since a machine's speed wanders. Prints JSON. Where other programs use
+the processors as well, the processor seconds of one thread (OMP_NUM_THREADS=1) say more than the seconds.
 
   FEATHERBENCH_DATA=... python benchmarks/frozen.py
+  FEATHERBENCH_DATA=... python benchmarks/frozen.py --references one
   FEATHERBENCH_DATA=... python benchmarks/frozen.py --device cuda --precision bfloat16 --pairs 400
 """
 
@@ -13,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import random
@@ -20,7 +27,9 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +56,16 @@ SHAPE = LlamaConfig(
     max_position_embeddings=2048,
     tie_word_embeddings=True,
 )
+"""Of SmolLM2-135M"""
 EPOCHS = 5
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
 """By how much the losses of both sides may differ, in nats a token"""
 
 
-def backbone_on(device: str) -> backbones.Backbone:
-    """Return a random model of SmolLM2-135M's shape with the tokenizer of feather-3m."""
+def backbone_on(device: str, name: str) -> backbones.Backbone:
+    """Return a backbone by its name; `shape` is a random model of SmolLM2-135M's shape with the tokenizer of feather-3m."""
+    if name != "shape":
+        return backbones.load(name, device=device)
     torch.manual_seed(0)
     model: Any = AutoModelForCausalLM.from_config(SHAPE, attn_implementation=ATTENTION)
     tokenizer = backbones.shared_tokenizer("feather-3m")
@@ -75,22 +87,24 @@ class Side:
         self.config = self.method.config()
         encoder = Encoder(backbone=backbone, method=self.method, config=self.config)
         examples = load("e2e", "train")
-        chosen = random.Random(0).sample(range(len(examples)), options.pairs * 5 // 4)
-        pairs = [(encoder.prompt(examples[i].source), encoder.target(examples[i].references[0])) for i in chosen]
-        self.pairs: list[EncodedPair] = pairs[: options.pairs]
-        self.validation: list[EncodedPair] = pairs[options.pairs :]
+        taken = 1 if options.references == "one" else None
+        pairs: list[EncodedPair] = []
+        for i in random.Random(0).sample(range(len(examples)), options.pairs * 5 // 4):  # enough, one each
+            prompt = encoder.prompt(examples[i].source)
+            pairs += [(prompt, encoder.target(text)) for text in examples[i].references[:taken]]
+        self.pairs = pairs[: options.pairs]
+        self.validation = pairs[options.pairs : options.pairs * 5 // 4]
 
-    def trial(self, cache: Cache | None) -> tuple[float, float, list[float]]:
-        """Return the wall seconds and the processor seconds of a whole training run, and its losses."""
-        backbone, device = self.backbone, torch.device(self.options.device)
+    def trial(self, cache: Cache | None, pause: Callable[[], None]) -> list[float]:
+        """Train to the end, with a pause after each step, and return the losses."""
+        backbone = self.backbone
         slot = new_slot(self.method, self.config, backbone.anatomy, backbone.model, 0)
         tuned = Tuned(backbone.model, backbone.anatomy, [slot])
-        began, used = time.perf_counter(), time.process_time()
         state = train(
             tuned,
             self.pairs,
             self.validation,
-            learning_rate=1e-4,
+            learning_rate=1e-5,  # at 1e-4 infix multiplies rounding by ten every ten steps, on either side
             weight_decay=0.0,
             steps=EPOCHS * len(self.pairs) // self.options.batch_size,
             settings=Settings(batch_size=self.options.batch_size, evaluations=1),
@@ -98,52 +112,112 @@ class Side:
             precision=self.options.precision,
             pad=backbone.end,
             cache=cache,
+            on_progress=lambda done, total: pause(),
         )
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        took, used = time.perf_counter() - began, time.process_time() - used
-        return took, used, [p.value for p in state.curve if p.name.endswith("loss")]
+        return [p.value for p in state.curve if p.name.endswith("loss")]
 
-    def lengths(self) -> dict[str, float]:
-        """Return the mean numbers of tokens."""
+    def texts(self) -> dict[str, Any]:
+        """Return the mean numbers of tokens, and how many distinct prompts there are."""
         prompts, targets = ([len(pair[i]) for pair in self.pairs] for i in (0, 1))
-        return {"prompt": round(statistics.mean(prompts), 1), "target": round(statistics.mean(targets), 1)}
+        means = {"prompt": round(statistics.mean(prompts), 1), "target": round(statistics.mean(targets), 1)}
+        return {"mean_tokens": means, "sources": len({tuple(prompt) for prompt, _ in self.pairs})}
 
 
-def row(side: Side, repeats: int) -> dict[str, Any]:
+class Clock:
+    """Seconds of the wall and of this process' processors, while it runs."""
+
+    def __init__(self) -> None:
+        self.seconds = self.processor_seconds = 0.0
+
+    def start(self) -> None:
+        """Go on."""
+        self._began = time.perf_counter(), time.process_time()
+
+    def stop(self) -> None:
+        """Count what is done, on a GPU as well."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.seconds += time.perf_counter() - self._began[0]
+        self.processor_seconds += time.process_time() - self._began[1]
+
+
+def trials(connection: Connection, name: str, cached: bool, options: argparse.Namespace) -> None:
+    """Run a trial for each folder that arrives; nothing goes on but between a message that arrives and one that is sent.
+
+    Sends None when all is loaded and for a pause, and at the end of a trial its seconds, its processor seconds, its losses
+    and what the texts are.
+    """
+    side = Side(backbone_on(options.device, options.backbone), name, options)
+    connection.send(None)
+    while (folder := connection.recv()) is not None:
+        cache = Cache(
+            backbone_sha256=options.backbone, memory_bytes=1 << 30, folder=Path(folder), disk_bytes=options.disk_bytes
+        )
+        clock = Clock()
+
+        def pause(clock: Clock = clock) -> None:
+            clock.stop()
+            connection.send(None)
+            connection.recv()
+            clock.start()
+
+        clock.start()
+        losses = side.trial(cache if cached else None, pause)
+        clock.stop()
+        connection.send((clock.seconds, clock.processor_seconds, losses, side.texts()))
+
+
+def in_turn(sides: Mapping[str, Connection], folder: str) -> dict[str, Any]:
+    """Let each side run a trial, each up to its next pause in turn; return what each sent at its end."""
+    ends: dict[str, Any] = {}
+    message: str | None = folder
+    while len(ends) < len(sides):
+        for name, connection in sides.items():
+            if name not in ends:
+                connection.send(message)
+                if (end := connection.recv()) is not None:
+                    ends[name] = end
+        message = None
+    return ends
+
+
+def row(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Time a trial without cache, one that builds a fresh one and one that finds it built, in turn."""
     times: dict[str, dict[str, list[float]]] = {
         clock: {"plain": [], "building": [], "sharing": []} for clock in ("seconds", "processor_seconds")
     }
     gap = 0.0
-    for repeat in range(repeats):
+    spawn = multiprocessing.get_context("spawn")
+    sides: dict[str, Connection] = {}
+    for side in times["seconds"]:
+        sides[side], there = spawn.Pipe()
+        spawn.Process(target=trials, args=(there, name, side != "plain", options), daemon=True).start()
+        there.close()  # so that the end of that process is heard here
+    for connection in sides.values():
+        connection.recv()  # it has loaded what it needs
+    for repeat in range(options.repeats):
         with tempfile.TemporaryDirectory() as folder:
-            cache = Cache(
-                backbone_sha256="random", memory_bytes=1 << 30, folder=Path(folder), disk_bytes=side.options.disk_bytes
-            )
-            found = {
-                "plain": side.trial(None),
-                "building": side.trial(cache),
-                "sharing": side.trial(cache),
-            }
-        for name, (took, used, losses) in found.items():
-            times["seconds"][name].append(took)
-            times["processor_seconds"][name].append(used)
+            found = in_turn(sides, folder)
+        for side, (seconds, processor_seconds, losses, _) in found.items():
+            times["seconds"][side].append(seconds)
+            times["processor_seconds"][side].append(processor_seconds)
             gap = max(gap, *(abs(a - b) for a, b in zip(losses, found["plain"][2], strict=True)))
             print(
-                f"{side.method.name} {repeat + 1}/{repeats} {name}: {took:.1f} s, {used:.1f} s of processors",
+                f"{name} {repeat + 1}/{options.repeats} {side}: {seconds:.1f} s, {processor_seconds:.1f} s of processors",
                 file=sys.stderr,
             )
-    assert gap <= TOLERANCE[side.options.precision], f"{side.method.name}: the losses differ by {gap}"
+    for connection in sides.values():
+        connection.send(None)
+    assert gap <= TOLERANCE[options.precision], f"{name}: the losses differ by {gap}"
     return {
-        "mean_tokens": side.lengths(),
+        **found["plain"][3],
         "largest_gap_of_losses": gap,
         **{
             clock: {
-                **{name: spread(values) for name, values in sides.items()},
-                "plain_over_cached": {name: spread(values) for name, values in ratios(**sides).items()},
+                **{side: spread(values) for side, values in by_side.items()},
+                "plain_over_cached": {number: spread(values) for number, values in ratios(**by_side).items()},
             }
-            for clock, sides in times.items()
+            for clock, by_side in times.items()
         },
     }
 
@@ -170,19 +244,25 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--repeats", type=int, default=3, help="Timed repeats a side (default: 3)")
-    parser.add_argument("--pairs", type=int, default=100, help="Training pairs (default: 100)")
+    parser.add_argument("--pairs", type=int, default=80, help="Training pairs (default: 80)")
+    parser.add_argument("--backbone", default="smollm2-135m", help="A backbone, or `shape` (default: smollm2-135m)")
+    parser.add_argument(
+        "--references", default="all", choices=["all", "one"], help="Of a source that is drawn (default: all)"
+    )
     parser.add_argument("--batch-size", type=int, default=10, help="Pairs a step (default: 10)")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--disk-bytes", type=int, default=4 << 30, help="Bound of the cache's files (default: 4 GiB)")
     parser.add_argument("--rows", nargs="+", default=["ft_top2", "infix"], choices=["ft_top2", "infix"])
     options = parser.parse_args()
-    backbone = backbone_on(options.device)
     result = {
         "epochs": EPOCHS,
-        **{name: getattr(options, name) for name in ("pairs", "batch_size", "repeats", "device", "precision")},
+        **{
+            name: getattr(options, name)
+            for name in ("backbone", "pairs", "references", "batch_size", "repeats", "device", "precision")
+        },
         "ten_trials": "computed as ten times plain over building + nine times sharing, each repeat by itself",
-        "rows": {name: row(Side(backbone, name, options), options.repeats) for name in options.rows},
+        "rows": {name: row(name, options) for name in options.rows},
         "machine": {
             "processor": platform.machine(),
             "cores": os.cpu_count(),

@@ -147,6 +147,8 @@ class Family:
     token_table: str
     auto: Any
     """The transformers class that loads and makes such models"""
+    block_norm: str | None = None
+    """Of a causal model: in a block, the module through which the attention reads what enters the block"""
     positions: Callable[[Any], int] = lambda config: config.max_position_embeddings
     """How many positions the model has"""
 
@@ -159,12 +161,14 @@ FAMILIES: dict[str, Family] = {
         points=_gpt2_points,
         final_norm="transformer.ln_f.",
         token_table="transformer.wte.weight",
+        block_norm="ln_1",
         auto=AutoModelForCausalLM,
     ),
     "llama": Family(
         points=_llama_points,
         final_norm="model.norm.",
         token_table="model.embed_tokens.weight",
+        block_norm="input_layernorm",
         auto=AutoModelForCausalLM,
     ),
     "bart": Family(

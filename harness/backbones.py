@@ -21,6 +21,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 
 from featherbench.harness.anatomy import FAMILIES, anatomy_of
 from featherbench.harness.catalogue import BACKBONES, Embedded, Wheel
+from featherbench.harness.norms import replace_norms
 from featherbench.harness.tuned import ATTENTION
 from featherbench.methods.base import Anatomy
 from featherbench.tasks.files import ask_hub, cache_folder, hub_trouble
@@ -254,8 +255,7 @@ def load(name: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> 
     model: Any = FAMILIES[shape.family].auto.from_pretrained(
         folder, dtype=dtype, attn_implementation=ATTENTION, use_safetensors=True, trust_remote_code=False
     )
-    if dtype == torch.float64:
-        _norms_in_full(model)
+    replace_norms(model)
     model.generation_config = GenerationConfig()  # a model's own decoding habits would differ between backbones
     tok = shared_tokenizer(name)
     if tok.eos_token_id is None:
@@ -268,15 +268,3 @@ def load(name: str, dtype: torch.dtype = torch.float32, device: str = "cpu") -> 
         end=tok.eos_token_id,
         forbidden=tuple(i for i in range(min(len(tok), shape.vocab_size)) if "\n" in tok.decode([i])),
     )
-
-
-def _norms_in_full(model: Any) -> None:
-    """Let RMS norms compute in float64: transformers rounds them to float32 on the way, torch's own do not.
-
-    Else two runs that agree to 1e-16 come apart by 1e-9 wherever a value lies on the border of two float32 numbers.
-    """
-    for name, module in list(model.named_modules()):
-        if hasattr(module, "variance_epsilon"):
-            norm = torch.nn.RMSNorm(module.weight.shape, module.variance_epsilon, dtype=torch.float64)
-            norm.weight = module.weight
-            model.set_submodule(name, norm)

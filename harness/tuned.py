@@ -18,9 +18,10 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from featherbench.harness.anatomy import FAMILIES
 from featherbench.harness.losses import cross_entropy
 from featherbench.harness.partial import keys_values_in_front, keys_values_kept, started_at
-from featherbench.harness.unpadded import Layout, layout_of, unpadded
+from featherbench.harness.unpadded import Layout, chosen_only, layout_of, unpadded
 from featherbench.methods.base import Anatomy, Method, Point, Probe, Tensors
 
 ATTENTION = "featherbench"
@@ -77,7 +78,12 @@ def _attention(
         attention_mask = torch.cat([seen, attention_mask.expand(query.shape[0], -1, -1, -1)], 3)
         if kwargs.get("position_bias") is not None:  # T5: a prefix has no position, so no bias
             kwargs["position_bias"] = nn.functional.pad(kwargs["position_bias"], (keys.shape[2], 0))
-    output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    if layout is None or query.device.type != "cpu":
+        output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+    else:  # transformers would copy keys and values for every head that shares them: CUDA's kernels need that
+        output = nn.functional.scaled_dot_product_attention(
+            query, key, value, attention_mask, scale=kwargs["scaling"], enable_gqa=key.shape[1] < query.shape[1]
+        ).transpose(1, 2)
     return output if layout is None else layout.in_slots(output), None
 
 
@@ -194,10 +200,11 @@ class Tuned(nn.Module):
         return {name: _stack([tensors[name] for tensors in each]) for name in each[0]}
 
     @contextmanager
-    def attached(self) -> Iterator[None]:
+    def attached(self) -> Iterator[BatchRows]:
         """Make the backbone the tuned model: hooks at the points, private weights in place, positions shifted.
 
-        The stored tensors are computed once, on entry. On leaving, the backbone is as it was before.
+        What is yielded says which virtual tokens the latest pass has. The stored tensors are computed once, on entry. On
+        leaving, the backbone is as it was before.
         """
         stored = self._stacked()
         rows = BatchRows(sizes=self.sizes, virtual=torch.empty(0))
@@ -265,7 +272,7 @@ class Tuned(nn.Module):
                     stack.callback(module.__dict__.pop, "featherbench_prefix")
                 else:
                     stack.callback(module.register_forward_hook(edit(point)).remove)
-            yield
+            yield rows
 
     def forward(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the summed loss and the number of target tokens of each slot, both [S].
@@ -275,33 +282,44 @@ class Tuned(nn.Module):
         [R, U] instead of position_ids. Rows sorted by slot.
         A batch may bring work along that need not be done again, see `_given` and text.py.
         """
-        with self.attached():
-            return self._loss(batch)
-
-    def _loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        hidden, targets, slots = self._at_targets(batch)
-        with torch.autocast(hidden.device.type, enabled=False):  # losses are compared: no bfloat16 logits
-            losses = cross_entropy(self.head(hidden), targets)
+        labels = batch["labels"]
+        if not self.anatomy.encoder_layers:  # a position predicts the token behind it
+            labels = nn.functional.pad(labels[:, 1:], (0, 1), value=-100)
+        wanted = labels >= 0
+        with self.attached() as rows:
+            if self.anatomy.encoder_layers:
+                hidden = self._decoder_hidden(batch)[wanted]
+            else:
+                hidden = self._causal_hidden(batch, wanted, rows)
+            losses = self._losses(hidden, labels[wanted])
+        slots = torch.arange(len(self.slots), device=labels.device).repeat_interleave(len(labels) // len(self.slots))
+        slots = slots[:, None].expand_as(labels)[wanted]
         sums = losses.new_zeros(len(self.slots)).index_add(0, slots, losses)
         return sums, torch.bincount(slots, minlength=len(self.slots))
 
-    def _at_targets(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the last hidden states [M, d] that predict each of the M target tokens, the tokens [M], their slots [M]."""
-        if self.anatomy.encoder_layers:
-            hidden, labels = self._decoder_hidden(batch), batch["labels"]
-        else:
-            hidden, labels = self._causal_hidden(batch)[:, :-1], batch["labels"][:, 1:]
-        wanted = labels >= 0
-        num_rows = labels.shape[0] // len(self.slots)
-        slot_of_row = torch.arange(labels.shape[0], device=labels.device) // num_rows
-        return hidden[wanted], labels[wanted], slot_of_row[:, None].expand_as(labels)[wanted]
+    def _losses(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss [M] of each target [M], from the last hidden states [M, d]."""
+        with torch.autocast(hidden.device.type, enabled=False):  # losses are compared: no bfloat16 logits
+            return cross_entropy(self.head(hidden), targets)
 
-    def _causal_hidden(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return a causal model's last hidden states [R, T, d]; no padding is computed."""
+    def _causal_hidden(self, batch: Mapping[str, Tensor], wanted: Tensor, rows: BatchRows) -> Tensor:
+        """Return a causal model's last hidden states [M, d] at wanted positions [R, T].
+
+        No padding is computed, and behind the last attention nothing but those positions.
+        """
         layout = layout_of(batch["attention_mask"], len(self.slots))
-        with self._given(batch, layout):
-            hidden = self.backbone.base_model(**layout.inputs(batch), use_cache=False)
-        return layout.in_rows(hidden.last_hidden_state)
+        chosen = layout.chosen(wanted)
+        block, output = (
+            self.backbone.get_submodule(self.anatomy.at(name)[-1].module) for name in ("block", "attention_output")
+        )
+        norm = block.get_submodule(str(FAMILIES[self.anatomy.family].block_norm))
+
+        def choose_virtual_tokens() -> None:
+            rows.virtual = chosen.in_slots(rows.virtual.movedim(1, -1)).movedim(-1, 1)
+
+        with self._given(batch, layout), chosen_only(block, norm, output, chosen, choose_virtual_tokens):
+            hidden = self.backbone.base_model(**layout.inputs(batch), use_cache=False).last_hidden_state
+        return chosen.tokens(chosen.in_slots(hidden))
 
     @contextmanager
     def _given(self, batch: Mapping[str, Tensor], layout: Layout) -> Iterator[None]:

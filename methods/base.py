@@ -87,8 +87,9 @@ class Anatomy:
 class Rows(Protocol):
     """What the harness knows about the running batch. Rows stand sorted by slot, N rows each; beams are consecutive.
 
-    In training the texts of a slot stand end to end in one row, so that no padding is computed: what a method does at a
-    position may depend on that position alone.
+    In training the texts of a slot stand end to end in one row, so that no padding is computed, and behind the last
+    attention only those positions are left that predict a target: what a method does at a position may depend on that
+    position alone.
     """
 
     virtual: Tensor

@@ -21,6 +21,7 @@ from featherbench.harness import backbones, worker
 from featherbench.harness.cli import ENVIRONMENT, USAGE, app
 from featherbench.harness.decode import generate
 from featherbench.harness.export import FORMATS
+from featherbench.harness.norms import replace_norms
 from featherbench.harness.plan import expand, place_of
 from featherbench.harness.records import Trial
 from featherbench.harness.store import Store
@@ -113,7 +114,7 @@ def ours(folder: Path, trial: Trial) -> tuple[Tuned, Encoder]:
 
 def in_full(model: Any) -> Any:
     """Let a plain model's RMS norms compute in float64, as ours do: transformers rounds them to float32 on the way."""
-    backbones._norms_in_full(model)
+    replace_norms(model)
     return model.eval()
 
 

@@ -46,3 +46,18 @@ def test_rows_of_a_fixed_number_of_tokens() -> None:
     layout = layout_of(MASK, tokens=32)
     packed = layout.in_slots(torch.arange(16).view(4, 4, 1))
     assert packed.shape == (1, 32, 1) and packed[0, :10, 0].tolist() == [0, 1, 4, 5, 6, 7, 8, 12, 13, 14]
+
+
+def test_tokens_are_chosen_by_their_place_in_the_padded_batch() -> None:
+    """And come back to it; a slot of which fewer are chosen is filled up, one of which none is, too."""
+    layout, x = layout_of(MASK, slots=2), torch.arange(16).view(4, 4, 1)
+    wanted = torch.zeros(4, 4, dtype=torch.bool)
+    wanted[[0, 1, 1, 3], [1, 0, 3, 2]] = True
+    chosen = layout.chosen(wanted)
+    found = chosen.in_slots(layout.in_slots(x))
+    assert found.shape == (2, 3, 1) and found[0].flatten().tolist() == [1, 4, 7] and found[1, 0] == 14
+    assert chosen.tokens(found).flatten().tolist() == x[wanted].flatten().tolist()
+    again = layout.in_rows(chosen.in_rows(found))
+    assert torch.equal(again[wanted], x[wanted])
+    none = layout.chosen(torch.zeros(4, 4, dtype=torch.bool))
+    assert none.in_slots(layout.in_slots(x)).shape == (2, 1, 1) and len(none.tokens(torch.zeros(2, 1, 1))) == 0

@@ -215,6 +215,28 @@ def test_the_loss_is_that_of_all_logits(method: Method, backbone: Backbone) -> N
         assert a is None or torch.allclose(a, b, rtol=1e-10, atol=1e-12)
 
 
+def test_behind_the_last_attention_only_what_predicts_targets_is_computed(method: Method, backbone: Backbone) -> None:
+    """Of causal models, in whose last block no token looks at another any more."""
+    if backbone.start is not None:
+        pytest.skip("an encoder-decoder model, whose decoder reads nothing but targets")
+    tuned, slot = trained_slot(backbone, method)
+    batch = batch_of(backbone, pairs_of(backbone, method, slot.config))
+    seen: dict[str, int] = {}
+    blocks = {point.module: point.place for point in backbone.anatomy.at("mlp_output")}
+    hooks = [
+        backbone.model.get_submodule(name).register_forward_pre_hook(
+            lambda module, args, name=name: seen.__setitem__(name, args[0].shape[1])
+        )
+        for name in blocks
+    ]
+    tuned(batch)
+    for hook in hooks:
+        hook.remove()
+    *lower, last = sorted(seen, key=lambda name: blocks[name])
+    assert seen[last] == (batch["labels"] >= 0).sum()
+    assert all(seen[name] == batch["attention_mask"].sum() for name in lower)
+
+
 def test_slots_together_equal_slots_alone(method: Method, backbone: Backbone) -> None:
     """Three slots of other sizes give the losses, logits and gradients that each gives alone."""
     if method.unfrozen(backbone.anatomy, configured(method)):
