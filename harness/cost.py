@@ -27,13 +27,14 @@ Pair = tuple[int, int]
 
 
 def forward_flops(anatomy: Anatomy, pairs: Iterable[Pair], extra_keys: int = 0, future: bool = False) -> float:
-    """Return the FLOPs of a forward pass over (prompt, target) pairs, the head computed at target positions only.
+    """Return the FLOPs of a forward pass over (prompt, target) pairs.
 
+    Only positions that predict a target go through the head and through what is behind a causal model's last attention.
     Every attention sees `extra_keys` more keys than the text has. A causal kernel that skips nothing also multiplies
     with keys of the `future`.
     """
     return sum(
-        sum(2.0 * weights + 4.0 * attention for weights, attention, _ in _blocks(anatomy, *pair, extra_keys, future))
+        sum(2.0 * weights + 4.0 * attention for weights, attention, _ in _blocks(anatomy, pair, extra_keys, future))
         + 2.0 * _head(anatomy) * pair[1]
         for pair in pairs
     )
@@ -59,7 +60,7 @@ def train_flops(
     kept = list(pairs)
     total = forward_flops(anatomy, kept, extra_keys, future) + head * sum(target for _, target in kept)
     for pair in kept:
-        for i, (weights, attention, source_keys) in enumerate(_blocks(anatomy, *pair, extra_keys, future)):
+        for i, (weights, attention, source_keys) in enumerate(_blocks(anatomy, pair, extra_keys, future)):
             if i < lowest:
                 continue
             # keys and values of the source: no gradient goes on into an encoder that needs none
@@ -80,13 +81,14 @@ def decode_flops(
     width, weights = _attention_width(anatomy), _block_weights(anatomy)
     for prompt, output in zip(prompts, outputs, strict=True):
         if anatomy.encoder_layers:
-            both = list(_blocks(anatomy, prompt, output, extra_keys, False))
+            both = list(_blocks(anatomy, (prompt, output), extra_keys))
             encoder, decoder = both[: anatomy.encoder_layers], both[anatomy.encoder_layers :]
             once = sum(2.0 * w + 4.0 * a for w, a, _ in encoder) + sum(2.0 * keys for *_, keys in decoder)
             each = sum(2.0 * (w - keys) + 4.0 * a for w, a, keys in decoder) + 2.0 * _head(anatomy) * output
             total += once + beams * each
             continue
-        first = sum(2.0 * w + 4.0 * a for w, a, _ in _blocks(anatomy, prompt, 0, extra_keys, False))
+        # all of the prompt goes through the last block, as if every position predicted something
+        first = sum(2.0 * w + 4.0 * a for w, a, _ in _blocks(anatomy, (0, prompt), extra_keys))
         context = prompt + output / 2 + extra_keys
         steps = (output - 1) * (2.0 * sum(weights) + 4.0 * anatomy.num_layers * context * width)
         total += beams * (first + steps + 2.0 * _head(anatomy) * output)
@@ -100,16 +102,17 @@ def keys_in_front(method: Method, config: Any, anatomy: Anatomy) -> int:
 
 
 def _blocks(
-    anatomy: Anatomy, prompt: int, target: int, extra_keys: int, future: bool
+    anatomy: Anatomy, pair: Pair, extra_keys: int, future: bool = False
 ) -> Iterator[tuple[float, float, float]]:
     """Yield for each block: weights x tokens, context x width x tokens, and of the first the decoder's products for the
     source's keys and values."""
     width, weights, half = _attention_width(anatomy), _block_weights(anatomy), 1.0 if future else 0.5
-    crossed = _cross_weights(anatomy)
+    crossed, (prompt, target) = _cross_weights(anatomy), pair
     for i in range(anatomy.num_layers):
         if not anatomy.encoder_layers:
             tokens = prompt + target
-            yield weights[i] * tokens, (tokens * half + extra_keys) * width * tokens, 0.0
+            unread = prompt * _weights_behind_attention(anatomy) if i == anatomy.num_layers - 1 else 0
+            yield weights[i] * tokens - unread, (tokens * half + extra_keys) * width * tokens, 0.0
         elif i < anatomy.encoder_layers:
             yield weights[i] * prompt, (prompt + extra_keys) * width * prompt, 0.0
         else:
@@ -128,6 +131,16 @@ def _cross_weights(anatomy: Anatomy) -> list[int]:
         else 0
         for i, names in enumerate(anatomy.blocks)
     ]
+
+
+def _weights_behind_attention(anatomy: Anatomy) -> int:
+    """Parameters of the last block that come behind its attention: its output projection and the feed-forward network."""
+    attention, output = (f"{anatomy.at(name)[-1].module}." for name in ("attention", "attention_output"))
+    return sum(
+        _matrix_size(anatomy, name)
+        for name in anatomy.blocks[-1]
+        if name.startswith(output) or not name.startswith(attention)
+    )
 
 
 def _matrix_size(anatomy: Anatomy, name: str) -> int:
