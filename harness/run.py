@@ -327,16 +327,19 @@ class Sweep:
 
 
 def company(trial: Trial) -> str | None:
-    """Return what trials that may share a pack have in common: all but size, rates, seed, steps and which pairs.
+    """Return what trials that may share a pack have in common: all but rates, seed, steps and which pairs.
 
+    Of the size its power of two: slots are filled up to the largest of their pack, so none gets twice its own size.
     None for a method that trains weights of the backbone.
     """
     method = METHODS.get(trial.method)
-    if method is None or method.unfrozen(anatomy(trial.backbone), method.config(**trial.config)):
+    if method is None or method.unfrozen(anatomy(trial.backbone), config := method.config(**trial.config)):
         return None
-    config = {k: v for k, v in trial.config.items() if k != method.size_field}
+    alike = dict(trial.config)
+    if method.size_field:
+        alike[method.size_field] = getattr(config, method.size_field).bit_length()
     batch = trial.settings.batch_size
-    return content_hash([trial.backbone_sha256, trial.precision, trial.task, trial.method, config, batch])
+    return content_hash([trial.backbone_sha256, trial.precision, trial.task, trial.method, alike, batch])
 
 
 def run_plan(

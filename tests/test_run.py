@@ -91,6 +91,17 @@ def test_only_company_is_seated_beside_a_trial(planned: Planned, store: Store) -
     assert {job.trial.method for job in rest} == {"full_ft"} and {job.company for job in rest} == {None}
 
 
+@pytest.mark.parametrize(("method", "field"), [("prefix", "length"), ("adapter", "bottleneck")])
+def test_company_is_of_similar_size(planned: Planned, method: str, field: str) -> None:
+    """A slot is filled up to the largest of its pack: to less than twice its own size."""
+    sizes = [1, 2, 3, 4, 7, 8, 100]
+    rows = [{"method": method, "row": f"of {size}", "config": {field: size}} for size in sizes]
+    together: dict[str | None, list[int]] = {}
+    for cell in planned(methods=rows).cells:
+        together.setdefault(company(cell.base), []).append(cell.base.config[field])
+    assert list(together.values()) == [[1], [2, 3], [4, 7], [8], [100]] and None not in together
+
+
 def test_what_was_finished_is_not_started_again_but_gets_its_place(planned: Planned, store: Store) -> None:
     end(sweep := Sweep(plan=planned(), store=store), start_all(sweep)[:3])
     again = Sweep(plan=planned(), store=store)
