@@ -1,9 +1,9 @@
 """Trials an hour of a low-data grid: `featherbench run` beside one process of peft and transformers a trial (peer.py).
 
 The grid: prefix-tuning of feather-3m on `places`, 4 sizes x 5 draws x 2 seeds; a trial has quickstart's steps and
-batch, 24 test items and greedy decoding of 48 tokens. Validation is the default of a size, 30 % of it, before and after
-training; `--validation 1` leaves one pair of it, for the work that the peer does. The longer a trial trains and decodes,
-the less a process of its own costs: `--steps 60 --batch 8 --items 32 --beams 5` shows it.
+batch, 24 test items and greedy decoding of 48 tokens. The peer validates nothing; ours cannot do without, so it has one
+pair, before and after training. `--validation 0` gives it what a plan has by default, 30 % of a size. The longer a trial
+trains and decodes, the less a process of its own costs: `--steps 60 --batch 8 --items 32 --beams 5` shows it.
 Ours is the command itself in a fresh process, from its start to the second in which the store says that the last
 score came. The peer gets the same pairs, steps, rates, prefix and decoding from a file and evaluates nothing. First,
 untimed, it tries batch sizes of `generate`; then it runs a sample of the grid, spread over the sizes, one process at
@@ -14,7 +14,7 @@ RAY_worker_niceness=0.
 
   python benchmarks/grid.py                         on two cores: --workers 2 of one thread each, --micro-batch 4
   python benchmarks/grid.py --steps 60 --batch 8 --items 32 --beams 5
-  python benchmarks/grid.py --validation 1
+  python benchmarks/grid.py --validation 0
   python benchmarks/grid.py --trials 40             the peer runs the whole grid, too
   python benchmarks/grid.py --device cuda --at-once 1 4 8
 """
@@ -75,7 +75,7 @@ def write_plan(
         batch=options.batch,
         beams=options.beams,
         items=options.items,
-        validation="" if options.validation is None else f"validation: {options.validation}\n",
+        validation=f"validation: {options.validation}\n" if options.validation else "",
     )
     file.write_text(text, encoding="utf-8")
     return read_plan(str(file))
@@ -286,7 +286,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4, help="Pairs of a step (default: quickstart's 4)")
     parser.add_argument("--items", type=int, default=24, help="Test items (default: 24)")
     parser.add_argument("--beams", type=int, default=1, help="Of decoding (default: 1)")
-    parser.add_argument("--validation", type=int, help="Pairs of ours (default: 30 %% of a size)")
+    parser.add_argument("--validation", type=int, default=1, help="Pairs of ours (default: 1; 0: 30 %% of a size)")
     parser.add_argument("--trials", type=int, default=8, help="Trials of the peer, at most the grid's 40 (default: 8)")
     parser.add_argument("--repeats", type=int, default=2, help="Repeats of each side, in turn (default: 2)")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="Ours takes a GPU if there is one")
@@ -307,7 +307,7 @@ def main() -> None:
         found = compare(Path(folder), options)
     result = {
         "grid": {"sizes": SIZES, "draws": DRAWS, "seeds": SEEDS}
-        | {name: getattr(options, name) for name in ("steps", "batch", "items", "beams")},
+        | {name: getattr(options, name) for name in ("steps", "batch", "items", "beams", "validation")},
         "options": {name: getattr(options, name) for name in ("workers", "micro_batch", "slots", "trials")},
         **found,
         "machine": {
