@@ -125,13 +125,14 @@ def _drops_out(backbone: nn.Module) -> bool:
 def _changes(tuned: Tuned) -> Iterator[tuple[int, str]]:
     """Yield (block, reason) for every weight that is trained, in a private copy or in the backbone itself.
 
-    The final norm counts as above the last block, whatever else is outside the blocks as below the first.
+    The final norm counts as in the last block, which no pass leaves out; whatever else is outside the blocks as below
+    the first.
     """
     anatomy = tuned.anatomy
     trained = set(tuned.slots[0].weights())
     trained |= {name for name, parameter in tuned.backbone.named_parameters() if parameter.requires_grad}
     block_of = {name: i for i, names in enumerate(anatomy.blocks) for name in names}
-    block_of |= dict.fromkeys(anatomy.final_norm, anatomy.num_layers)
+    block_of |= dict.fromkeys(anatomy.final_norm, anatomy.num_layers - 1)
     for name in sorted(trained):
         if name in anatomy.token_table:
             yield -2, "the token table is trained"

@@ -26,9 +26,9 @@ class RMSNorm(nn.Module):
 
 
 def replace_norms(model: nn.Module) -> None:
-    """Put ours in the place of a model's RMS norms, around the same weights."""
+    """Put ours in the place of a model's RMS norms, around the same weights; not where those are of half precision."""
     for name, module in list(model.named_modules()):
-        if hasattr(module, "variance_epsilon"):
+        if hasattr(module, "variance_epsilon") and module.weight.dtype in (torch.float32, torch.float64):
             model.set_submodule(name, RMSNorm(module.weight, module.variance_epsilon))
 
 

@@ -82,7 +82,13 @@ def _attention(
         output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     else:  # transformers would copy keys and values for every head that shares them: CUDA's kernels need that
         output = nn.functional.scaled_dot_product_attention(
-            query, key, value, attention_mask, scale=kwargs["scaling"], enable_gqa=key.shape[1] < query.shape[1]
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout_p=kwargs.get("dropout", 0.0),
+            scale=kwargs["scaling"],
+            enable_gqa=key.shape[1] < query.shape[1],
         ).transpose(1, 2)
     return output if layout is None else layout.in_slots(output), None
 

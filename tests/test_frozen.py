@@ -117,6 +117,15 @@ def test_an_edit_that_starts_at_an_upper_block_leaves_the_lower_ones_constant(ba
     assert constant_work(tuned_by(backbone, upper)) == Constant(blocks=2)
 
 
+def test_under_a_final_norm_that_is_trained_alone_the_last_block_still_runs(backbone: backbones.Backbone) -> None:
+    method = dataclasses.replace(METHODS["ft_top2"], unfrozen=lambda anatomy, config: anatomy.final_norm)
+    tuned, pairs = tuned_by(backbone, method), pairs_for(backbone, METHODS["ft_top2"])
+    assert constant_work(tuned) == Constant(blocks=LAYERS - 1)
+    plain, _ = tuned(training_batch(pairs, backbone.end))
+    found, _ = tuned(Batches(tuned, backbone.end, "float64", cache_of())(pairs))
+    assert found.item() == pytest.approx(plain.item(), rel=1e-12)
+
+
 def test_an_edit_that_starts_as_the_identity_is_still_an_edit(backbone: backbones.Backbone) -> None:
     """An adapter whose second layer starts at zero touches nothing yet, and every position later."""
 
