@@ -33,10 +33,10 @@ def forward_flops(anatomy: Anatomy, pairs: Iterable[Pair], extra_keys: int = 0, 
     Every attention sees `extra_keys` more keys than the text has. A causal kernel that skips nothing also multiplies
     with keys of the `future`.
     """
+    kept = list(pairs)
     return sum(
-        sum(2.0 * weights + 4.0 * attention for weights, attention, _ in _blocks(anatomy, pair, extra_keys, future))
-        + 2.0 * _head(anatomy) * pair[1]
-        for pair in pairs
+        sum(2.0 * weights + 4.0 * attention for weights, attention, _ in blocks) + 2.0 * _head(anatomy) * target
+        for (_, target), blocks in zip(kept, _blocks(anatomy, kept, extra_keys, future), strict=True)
     )
 
 
@@ -59,8 +59,8 @@ def train_flops(
     head = 2.0 * _head(anatomy) * (2 if set(anatomy.token_table) <= unfrozen else 1)
     kept = list(pairs)
     total = forward_flops(anatomy, kept, extra_keys, future) + head * sum(target for _, target in kept)
-    for pair in kept:
-        for i, (weights, attention, source_keys) in enumerate(_blocks(anatomy, pair, extra_keys, future)):
+    for blocks in _blocks(anatomy, kept, extra_keys, future):
+        for i, (weights, attention, source_keys) in enumerate(blocks):
             if i < lowest:
                 continue
             # keys and values of the source: no gradient goes on into an encoder that needs none
@@ -77,18 +77,18 @@ def decode_flops(
 
     Every beam reads a causal model's prompt; an encoder reads it once.
     """
-    total = 0.0
-    width, weights = _attention_width(anatomy), _block_weights(anatomy)
-    for prompt, output in zip(prompts, outputs, strict=True):
-        if anatomy.encoder_layers:
-            both = list(_blocks(anatomy, (prompt, output), extra_keys))
+    total, width, weights = 0.0, _attention_width(anatomy), _block_weights(anatomy)
+    if anatomy.encoder_layers:
+        for output, both in zip(outputs, _blocks(anatomy, zip(prompts, outputs, strict=True), extra_keys), strict=True):
             encoder, decoder = both[: anatomy.encoder_layers], both[anatomy.encoder_layers :]
             once = sum(2.0 * w + 4.0 * a for w, a, _ in encoder) + sum(2.0 * keys for *_, keys in decoder)
             each = sum(2.0 * (w - keys) + 4.0 * a for w, a, keys in decoder) + 2.0 * _head(anatomy) * output
             total += once + beams * each
-            continue
-        # all of the prompt goes through the last block, as if every position predicted something
-        first = sum(2.0 * w + 4.0 * a for w, a, _ in _blocks(anatomy, (0, prompt), extra_keys))
+        return total
+    # all of a prompt goes through the last block, as if every position predicted something
+    read = _blocks(anatomy, [(0, prompt) for prompt in prompts], extra_keys)
+    for prompt, output, blocks in zip(prompts, outputs, read, strict=True):
+        first = sum(2.0 * w + 4.0 * a for w, a, _ in blocks)
         context = prompt + output / 2 + extra_keys
         steps = (output - 1) * (2.0 * sum(weights) + 4.0 * anatomy.num_layers * context * width)
         total += beams * (first + steps + 2.0 * _head(anatomy) * output)
@@ -102,23 +102,28 @@ def keys_in_front(method: Method, config: Any, anatomy: Anatomy) -> int:
 
 
 def _blocks(
-    anatomy: Anatomy, pair: Pair, extra_keys: int, future: bool = False
-) -> Iterator[tuple[float, float, float]]:
-    """Yield for each block: weights x tokens, context x width x tokens, and of the first the decoder's products for the
-    source's keys and values."""
+    anatomy: Anatomy, pairs: Iterable[Pair], extra_keys: int, future: bool = False
+) -> Iterator[list[tuple[float, float, float]]]:
+    """Yield for each pair a list over blocks: weights x tokens, context x width x tokens, and of the first the decoder's
+    products for the source's keys and values."""
     width, weights, half = _attention_width(anatomy), _block_weights(anatomy), 1.0 if future else 0.5
-    crossed, (prompt, target) = _cross_weights(anatomy), pair
-    for i in range(anatomy.num_layers):
-        if not anatomy.encoder_layers:
+    if not anatomy.encoder_layers:
+        behind = _weights_behind_attention(anatomy)
+        for prompt, target in pairs:
             tokens = prompt + target
-            unread = prompt * _weights_behind_attention(anatomy) if i == anatomy.num_layers - 1 else 0
-            yield weights[i] * tokens - unread, (tokens * half + extra_keys) * width * tokens, 0.0
-        elif i < anatomy.encoder_layers:
-            yield weights[i] * prompt, (prompt + extra_keys) * width * prompt, 0.0
-        else:
-            keys = float(crossed[i] * prompt)
-            context = target * half + extra_keys + prompt + extra_keys
-            yield (weights[i] - crossed[i]) * target + keys, context * width * target, keys
+            products = [weight * tokens for weight in weights]
+            products[-1] -= behind * prompt
+            attention = (tokens * half + extra_keys) * width * tokens
+            yield [(each, attention, 0.0) for each in products]
+        return
+    first, crossed = anatomy.encoder_layers, _cross_weights(anatomy)
+    for prompt, target in pairs:
+        encoder = (prompt + extra_keys) * width * prompt
+        decoder = (target * half + extra_keys + prompt + extra_keys) * width * target
+        yield [(weight * prompt, encoder, 0.0) for weight in weights[:first]] + [
+            ((weight - cross) * target + cross * prompt, decoder, float(cross * prompt))
+            for weight, cross in zip(weights[first:], crossed[first:], strict=True)
+        ]
 
 
 def _cross_weights(anatomy: Anatomy) -> list[int]:

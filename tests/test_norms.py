@@ -68,3 +68,13 @@ def test_a_model_computes_with_them(family: str) -> None:
         assert torch.allclose(model.double()(**inputs).logits, before.double(), atol=1e-4)
     assert dict(model.named_parameters()).keys() == names
     assert not any(hasattr(module, "variance_epsilon") for module in model.modules())
+
+
+def test_weights_of_half_precision_keep_the_norms_of_transformers() -> None:
+    """Which go through float32 on the way."""
+    config = LlamaConfig(
+        hidden_size=32, intermediate_size=64, num_attention_heads=4, vocab_size=64, num_hidden_layers=1
+    )
+    model = AutoModelForCausalLM.from_config(config).bfloat16()
+    replace_norms(model)
+    assert not any(isinstance(module, RMSNorm) for module in model.modules())
